@@ -1,0 +1,1 @@
+"""Talk to a model: stream a reply, keep a conversation."""

@@ -1,0 +1,1 @@
+"""Text in, tokens out: no model code, no torch."""

@@ -1,0 +1,1 @@
+"""Load base models, attach, export and merge adapters."""

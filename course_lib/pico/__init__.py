@@ -1,0 +1,1 @@
+"""The built-in model: its world, its corpus, its tokenizer, its pretraining."""

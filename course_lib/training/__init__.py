@@ -1,0 +1,1 @@
+"""A config in, a run folder out."""
