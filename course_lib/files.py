@@ -110,7 +110,7 @@ def read_jsonl(path: Path, allow_torn: bool = False) -> list[dict[str, Any]]:
     """
     if not path.is_file():
         raise DataError(f"{path} does not exist.", "Check the path and the spelling.")
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_text(encoding="utf-8").split("\n")  # splitlines() would cut at U+2028
     records = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -118,7 +118,7 @@ def read_jsonl(path: Path, allow_torn: bool = False) -> list[dict[str, Any]]:
         try:
             record = json.loads(line)
         except json.JSONDecodeError as error:
-            if allow_torn and number == len(lines):
+            if allow_torn and number == len(lines):  # only a line without its newline is torn
                 break
             raise DataError(
                 f"{path}, line {number}: not JSON ({error.msg} at column {error.colno}).",
