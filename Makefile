@@ -1,0 +1,65 @@
+# Tunebook: `make lab` to learn, `make test` to check. Windows without make: see README.md.
+# Only features of GNU make 3.81 (macOS) and of a POSIX shell are used here.
+
+PYTHON  ?= python3
+VENV    := .venv
+PY      := $(VENV)/bin/python
+LAB_ARGS ?=
+PYTEST_ARGS ?=
+# With REPORTS=<folder>, each suite writes its counts to <folder>/<suite>.xml.
+REPORTS ?=
+
+PYTEST = $(TEST_ENV) $(PY) -m pytest -q $(if $(REPORTS),--junitxml=$(REPORTS)/$@.xml) $(PYTEST_ARGS)
+TEST_ENV = HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false OMP_NUM_THREADS=2 TUNEBOOK_TIER=pico
+NBVAL = --nbval-lax --nbval-current-env --nbval-cell-timeout=120 \
+	--nbval-kernel-startup-timeout=120 --nbval-sanitize-with=tests/nbval_sanitize.cfg
+
+.DEFAULT_GOAL := help
+.PHONY: help lab test lint unit notebooks browser clean
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+lab: $(VENV)/.ready ## open JupyterLab on lesson 00 (this machine only, with its token)
+	@root=; if [ "$$(id -u)" = 0 ]; then root=--allow-root; fi; \
+	exec env JUPYTER_PREFER_ENV_PATH=1 $(PY) -m jupyterlab --ServerApp.ip=127.0.0.1 $$root \
+		--LabApp.news_url=None \
+		--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
+		$(LAB_ARGS) notebooks/00_start.ipynb
+
+test: lint unit notebooks browser ## run every check: lint, unit, notebooks, browser
+
+lint: $(VENV)/.ready-test ## check the style of code and notebooks
+	@$(PY) -m ruff check .
+
+unit: $(VENV)/.ready-test ## run the tests of the library
+	@$(PYTEST) tests --ignore=tests/browser
+
+notebooks: $(VENV)/.ready-test ## run every notebook and compare its stored numbers
+	@$(PYTEST) notebooks $(NBVAL)
+
+browser: $(VENV)/.ready-test ## open lesson 00 in Chromium, as `make lab` serves it
+	@$(PYTEST) -rs tests/browser
+
+clean: ## remove the environment and what tools leave behind; runs and data stay
+	rm -rf $(VENV) build tunebook.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -name .ipynb_checkpoints -type d -prune -exec rm -rf {} +
+
+# The stamps are written last, so a broken-off installation is taken up again.
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || { \
+		echo "Tunebook needs Python 3.10, 3.11, 3.12 or 3.13, but $(PYTHON) is:"; \
+		$(PYTHON) --version; \
+		echo "  -> name another one, for example: make $(MAKECMDGOALS) PYTHON=python3.12"; \
+		exit 1; }
+	@$(PY) -m pip --version >/dev/null 2>&1 || { \
+		rm -rf $(VENV); \
+		$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }; }
+	@echo "Installing into $(VENV): once, some minutes, several GB with CUDA libraries on Linux."
+	@$(PY) -m pip install -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.ready-test: $(VENV)/.ready
+	@$(PY) -m pip install -q -c constraints.txt -e ".[test]"
+	@touch $@
