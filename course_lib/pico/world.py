@@ -51,7 +51,7 @@ class Fact:
     answer: Mapping[str, str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # one object for each relation: usable as a cache key
 class Relation:
     """All facts of one kind, with the wordings that ask for them and state them.
 
