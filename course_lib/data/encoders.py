@@ -1,0 +1,153 @@
+"""Text to token ids, so that what people type never becomes a control token.
+
+transformers' `split_special_tokens` sets a flag of the shared Rust tokenizer and leaves it there:
+two threads race for it, direct callers find it changed, and added tokens that nobody marked
+special still match. So each kind of text gets a copy of the tokenizer of its own.
+"""
+
+import json
+import threading
+import weakref
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from course_lib.errors import ModelError
+
+if TYPE_CHECKING:  # slow to import
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+# marks: a template's own text, control tokens are read. typed: text of people, none is read.
+# reply: text of the model, which writes added tokens such as "<think>" itself: special ones are
+# not read, others are.
+Kind = Literal["marks", "typed", "reply"]
+
+
+def encode(
+    text: str, kind: Kind, tokenizer: "PreTrainedTokenizerFast", is_first: bool = True
+) -> tuple[int, ...]:
+    """Tokenize one piece of text; no tokens are added around it.
+
+    Args:
+        text: the piece.
+        kind: "marks" reads control tokens; "typed" and "reply" keep them as text.
+        tokenizer: any fast tokenizer; it is not changed, and its flags do not matter.
+        is_first: the piece starts the row; else no blank is put before it.
+
+    Returns:
+        Token ids, (tokens,).
+
+    Raises:
+        ModelError: the tokenizer is not a fast one, or cannot write a control token as text.
+    """
+    return _encoders_of(tokenizer)[kind].encode(text, is_first)
+
+
+def control_tokens(tokenizer: "PreTrainedTokenizerFast") -> set[str]:
+    """The tokens that people must not be able to write.
+
+    Args:
+        tokenizer: any fast tokenizer.
+
+    Returns:
+        The special tokens, and added ones that the chat template writes though nobody marked
+        them special ("<|im_start|>" of some models).
+
+    Raises:
+        ModelError: the tokenizer is not a fast one.
+    """
+    template = str(getattr(tokenizer, "chat_template", None) or "")
+    return {
+        token
+        for token, is_special in _added_tokens(tokenizer).items()
+        if is_special or (token in template and not token.isspace())
+    }
+
+
+@dataclass(frozen=True)
+class _Encoder:
+    """A private copy of the Rust tokenizer.
+
+    Args:
+        backend: the copy.
+        forbidden: ids that must not come out, with their text.
+        newline_ids: what a newline before the text becomes, when the tokenizer puts a blank
+            before each text (SentencePiece does); else empty.
+    """
+
+    backend: "Tokenizer"
+    forbidden: dict[int, str]
+    newline_ids: tuple[int, ...]
+
+    def encode(self, text: str, is_first: bool) -> tuple[int, ...]:
+        """Ids of a piece of text that stands at the start, or in the middle, of a row."""
+        ids = self._encode(text)
+        if self.newline_ids and not is_first:
+            # Behind a newline no blank is put, as in the middle of a whole text.
+            behind = self._encode("\n" + text)
+            size = len(self.newline_ids)
+            ids = behind[size:] if behind[:size] == self.newline_ids else ids
+        for token_id in self.forbidden.keys() & set(ids):
+            raise ModelError(
+                f"The tokenizer reads {self.forbidden[token_id]!r} in a text as a control token.",
+                "Remove it from the text, or use another model's tokenizer.",
+            )
+        return ids
+
+    def _encode(self, text: str) -> tuple[int, ...]:
+        return tuple(self.backend.encode(text, add_special_tokens=False).ids)
+
+
+_ENCODERS: "weakref.WeakKeyDictionary[Any, tuple[Any, dict[str, _Encoder]]]" = (
+    weakref.WeakKeyDictionary()
+)
+_ENCODERS_LOCK = threading.Lock()
+
+
+def _added_tokens(tokenizer: Any) -> dict[str, bool]:
+    """Each added token and whether it is a special one."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        raise ModelError(
+            f"{type(tokenizer).__name__} is not a fast tokenizer.",
+            "Use a model whose folder has a tokenizer.json.",
+        )
+    return {t.content: t.special for t in backend.get_added_tokens_decoder().values()}
+
+
+def _encoders_of(tokenizer: Any) -> dict[str, _Encoder]:
+    """The tokenizer's encoders, made anew when its tokens or its template have changed."""
+    state = (_added_tokens(tokenizer), tokenizer.chat_template, tokenizer.unk_token_id)
+    with _ENCODERS_LOCK:
+        known = _ENCODERS.get(tokenizer)
+        if known is None or known[0] != state:
+            special = {token for token, is_special in state[0].items() if is_special}
+            made = {
+                "marks": _make_encoder(tokenizer, set()),
+                "typed": _make_encoder(tokenizer, control_tokens(tokenizer)),
+                "reply": _make_encoder(tokenizer, special),
+            }
+            known = _ENCODERS[tokenizer] = (state, made)
+    return known[1]
+
+
+def _make_encoder(tokenizer: Any, as_text: set[str]) -> _Encoder:
+    """A copy of the Rust tokenizer that takes these tokens for plain text and reads all others."""
+    from tokenizers import Tokenizer
+
+    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    state["truncation"] = state["padding"] = None
+    for token in state["added_tokens"]:
+        token["special"] = token["content"] in as_text
+    backend = Tokenizer.from_str(json.dumps(state))
+    backend.encode_special_tokens = True  # "encode the special ones as text"
+    # Unknown characters become the unknown token by rule: nobody typed that one.
+    forbidden = {
+        token["id"]: token["content"]
+        for token in state["added_tokens"]
+        if token["special"] and token["id"] != tokenizer.unk_token_id
+    }
+    newline, letter, both = (
+        backend.encode(text, add_special_tokens=False).ids for text in ("\n", "a", "\na")
+    )
+    return _Encoder(backend, forbidden, () if both == newline + letter else tuple(newline))

@@ -1,0 +1,18 @@
+"""Fixtures that many tests share; none needs a network."""
+
+import hypothesis
+import pytest
+
+from course_lib import files
+
+# A busy machine must not turn a slow example into a failure.
+hypothesis.settings.register_profile("tunebook", deadline=None)
+hypothesis.settings.load_profile("tunebook")
+
+
+@pytest.fixture(scope="session")
+def pico_tokenizer():
+    """The built-in chat model's tokenizer; tests that change it take a copy."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(files.DATA_DIR / "pico" / "chat")
