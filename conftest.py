@@ -1,0 +1,3 @@
+"""Loads the strict notebook checks, for tests/ and for notebooks/ alike."""
+
+pytest_plugins = ["tests.nbval_strict"]
