@@ -1,8 +1,8 @@
 """A pytest plugin that closes nbval's silent passes and its long wait for a dead kernel.
 
-Without it, these pass: a cell marked NBVAL_CHECK_OUTPUT that was stored without an output to compare
-with, and a cell tagged raises-exception that raises nothing. And after a kernel dies, nbval
-waits for the whole cell timeout.
+Without it, these pass: a cell marked NBVAL_CHECK_OUTPUT that was stored without an output to
+compare with, and a cell tagged raises-exception that raises nothing. And after a kernel dies,
+nbval waits for the whole cell timeout.
 """
 
 import time
