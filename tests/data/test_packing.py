@@ -1,0 +1,111 @@
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from course_lib.data import packing
+from course_lib.data.masking import IGNORE_INDEX as X
+from course_lib.data.masking import EncodedRow
+from course_lib.errors import DataError
+
+
+def to_row(ids):
+    return EncodedRow(tuple(ids), tuple(ids))
+
+
+# distinct ids, so that a token that is lost, doubled or moved is seen
+LENGTHS = st.lists(st.integers(1, 12), max_size=20)
+
+
+def to_rows(lengths):
+    rows, start = [], 0
+    for length in lengths:
+        rows.append(to_row(range(start, start + length)))
+        start += length
+    return rows
+
+
+# worked out by hand
+@pytest.mark.parametrize(
+    ("rows", "max_length", "packs"),
+    [
+        ([], 4, []),
+        ([[5, 6]], 4, [packing.Pack((5, 6), (X, 6), (0, 1), (2,))]),
+        (
+            [[5, 6], [7, 8, 9], [1], [2, 3, 4, 5]],
+            5,
+            [
+                packing.Pack((5, 6, 7, 8, 9), (X, 6, X, 8, 9), (0, 1, 0, 1, 2), (2, 3)),
+                packing.Pack((1, 2, 3, 4, 5), (X, X, 3, 4, 5), (0, 0, 1, 2, 3), (1, 4)),
+            ],
+        ),
+        (
+            # next-fit: a pack once closed is not opened again, so the order stays
+            [[5, 6, 7], [8, 9], [1]],
+            4,
+            [
+                packing.Pack((5, 6, 7), (X, 6, 7), (0, 1, 2), (3,)),
+                packing.Pack((8, 9, 1), (X, 9, X), (0, 1, 0), (2, 1)),
+            ],
+        ),
+    ],
+)
+def test_whole_rows_fill_packs_in_order(rows, max_length, packs):
+    assert packing.pack_rows([to_row(row) for row in rows], max_length) == packs
+
+
+@given(LENGTHS, st.integers(12, 32))
+def test_packing_keeps_every_token_once_in_order(lengths, max_length):
+    rows = to_rows(lengths)
+    packs = packing.pack_rows(rows, max_length)
+    assert [i for p in packs for i in p.input_ids] == [i for r in rows for i in r.input_ids]
+    assert [n for p in packs for n in p.lengths] == lengths
+    for pack in packs:
+        assert 0 < len(pack.input_ids) == sum(pack.lengths) <= max_length
+        assert len(pack.labels) == len(pack.position_ids) == len(pack.input_ids)
+    # no two neighbours would fit into one pack's first place: next-fit wastes no opening
+    for pack, following in itertools.pairwise(packs):
+        assert len(pack.input_ids) + following.lengths[0] > max_length
+
+
+@given(LENGTHS, st.integers(12, 32))
+def test_no_label_crosses_a_row_and_positions_restart(lengths, max_length):
+    for pack in packing.pack_rows(to_rows(lengths), max_length):
+        starts = [index for index, position in enumerate(pack.position_ids) if position == 0]
+        assert starts == [sum(pack.lengths[:n]) for n in range(len(pack.lengths))]
+        for index, (label, token) in enumerate(zip(pack.labels, pack.input_ids, strict=True)):
+            assert label == (X if index in starts else token)
+            if index not in starts:
+                assert pack.position_ids[index] == pack.position_ids[index - 1] + 1
+
+
+@given(LENGTHS)
+def test_packing_off_keeps_rows_apart(lengths):
+    rows = to_rows(lengths)
+    packs = packing.one_row_packs(rows)
+    assert [p.input_ids for p in packs] == [r.input_ids for r in rows]
+    assert packs == [packing.pack_rows([row], 12)[0] for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("length", "message"),
+    [(5, r"row 2 has 5 tokens; a pack holds 1 to 4"), (0, "row 2 has 0 tokens")],
+)
+def test_a_row_that_no_pack_holds_is_named(length, message):
+    with pytest.raises(DataError, match=message):
+        packing.pack_rows([to_row([1]), to_row(range(length))], 4)
+
+
+def test_padding_stands_on_the_right_without_loss():
+    packs = packing.pack_rows([to_row([5, 6]), to_row([7, 8, 9]), to_row([4])], 5)
+    assert packing.pad_packs(packs, pad_token_id=0) == {
+        "input_ids": [[5, 6, 7, 8, 9], [4, 0, 0, 0, 0]],
+        "labels": [[X, 6, X, 8, 9], [X, X, X, X, X]],
+        "position_ids": [[0, 1, 0, 1, 2], [0, 0, 1, 2, 3]],
+    }
+
+
+def test_no_packs_make_an_empty_batch():
+    empty = {"input_ids": [], "labels": [], "position_ids": []}
+    assert packing.pad_packs([], pad_token_id=0) == empty
