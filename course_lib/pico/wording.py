@@ -87,7 +87,7 @@ def pair_set(relation: Relation, fact: Fact, language: str, key: str) -> str:
         "training", "validation" or "held_out".
     """
     parts = (relation.name, fact.subject["en"], language, normalize(key))
-    digest = hashlib.md5("|".join(parts).encode()).hexdigest()
+    digest = hashlib.sha256("|".join(parts).encode()).hexdigest()
     return PAIR_SETS.get(int(digest[:8], 16) % PAIR_GROUPS, "training")
 
 

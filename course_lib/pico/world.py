@@ -98,7 +98,8 @@ def read_yaml(path: Path) -> Any:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        return yaml.load(text, Loader=loader)  # noqa: S506 - both loaders are safe
     except (OSError, yaml.YAMLError) as error:
         raise DataError(f"{path} cannot be read: {error}", "Restore the file from git.") from error
 
@@ -180,7 +181,7 @@ def _cell(relation: str, row: Row, column: str) -> dict[str, str]:
     """A column in each language: `name` stands for name_en and name_zh, `legs` for itself."""
     try:
         if column in row:
-            return {language: row[column] for language in LANGUAGES}
+            return dict.fromkeys(LANGUAGES, row[column])
         return {language: row[f"{column}_{language}"] for language in LANGUAGES}
     except KeyError as error:
         raise DataError(

@@ -15,7 +15,7 @@ TURNS = [
     {"role": "user", "content": "法国的首都是哪里？"},
     {"role": "assistant", "content": "巴黎。"},
 ]
-SAMPLE = ["The capital of France is Paris. It is a nice place to visit.", "法国的首都是巴黎。"] * 200
+SAMPLE = ["The capital of France is Paris. It is a nice place.", "法国的首都是巴黎。"] * 200
 
 
 @pytest.fixture(scope="module")
