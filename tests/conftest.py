@@ -16,3 +16,11 @@ def pico_tokenizer():
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(files.DATA_DIR / "pico" / "chat")
+
+
+@pytest.fixture(scope="session")
+def pico_model():
+    """The built-in chat model in fp32; a test that changes it puts everything back."""
+    from course_lib.model import loading
+
+    return loading.load_model("pico-chat", bits=32)
