@@ -22,7 +22,7 @@ PAIR_SETS = {0: "held_out", 1: "validation"}
 # Shares of questions: the first three sum to 0.6, so that 40% stand alone as they are.
 NOUN_CARRIER_SHARE, WRAPPER_SHARE, CARRIER_SHARE = 0.10, 0.23, 0.27
 # Words that keep their capital when a question moves behind a colon.
-CAPITAL_WORDS = frozenset("I I'm I'd I've I'll Chinese English Pico Beijing Paris Europe".split())
+CAPITAL_WORDS = {"I", "I'm", "I'd", "I've", "I'll", "Chinese", "English", "Pico", "Europe"}
 FIRST_STATEMENT_SHARE = 0.75  # mostly one form: a reply is easier to learn than a question
 TYPO_LENGTH = 6  # letters; shorter words become unreadable with a letter missing
 
