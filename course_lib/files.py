@@ -7,12 +7,12 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from course_lib.errors import DataError
 
 REPO_DIR = Path(__file__).resolve().parent.parent
-DATA_DIR = Path(os.environ.get("TUNEBOOK_DATA", REPO_DIR / "data"))
+DATA_DIR = Path(os.environ.get("TUNEBOOK_DATA") or REPO_DIR / "data")
 
 
 def _sync_dir(path: Path) -> None:
@@ -84,15 +84,34 @@ def staged_dir(final: Path) -> Iterator[Path]:
 
 
 def append_jsonl(path: Path, record: Mapping[str, Any]) -> None:
-    """Add one record to a JSON-lines file, in one write.
+    """Add one record to a JSON-lines file.
 
     Args:
-        path: the file; made when missing.
+        path: the file; made when missing. A last line that a killed writer left torn is
+            cut off, or the record would stand behind it on the same line.
         record: what `json.dumps` can write.
     """
     line = json.dumps(record, ensure_ascii=False) + "\n"
-    with path.open("a", encoding="utf-8", newline="\n") as file:
-        file.write(line)
+    with path.open("a+b") as file:
+        _mend_end(file)
+        file.write(line.encode("utf-8"))
+
+
+def _mend_end(file: BinaryIO) -> None:
+    """End a file of JSON lines with a newline: behind a whole last line, in place of a torn one."""
+    if not file.seek(0, os.SEEK_END):
+        return
+    file.seek(-1, os.SEEK_END)
+    if file.read(1) == b"\n":
+        return
+    file.seek(0)
+    content = file.read()
+    start = content.rfind(b"\n") + 1
+    try:
+        json.loads(content[start:].decode("utf-8"))
+        file.write(b"\n")
+    except (UnicodeDecodeError, json.JSONDecodeError):
+        file.truncate(start)
 
 
 def read_jsonl(path: Path, allow_torn: bool = False) -> list[dict[str, Any]]:
@@ -110,19 +129,21 @@ def read_jsonl(path: Path, allow_torn: bool = False) -> list[dict[str, Any]]:
     """
     if not path.is_file():
         raise DataError(f"{path} does not exist.", "Check the path and the spelling.")
-    lines = path.read_text(encoding="utf-8").split("\n")  # splitlines() would cut at U+2028
+    lines = path.read_bytes().split(b"\n")  # as bytes: a torn line may end inside a character
     records = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
+            record = json.loads(line.decode("utf-8"))
+        except (UnicodeDecodeError, json.JSONDecodeError) as error:
             if allow_torn and number == len(lines):  # only a line without its newline is torn
                 break
+            is_text = isinstance(error, json.JSONDecodeError)
+            found = f"not JSON ({error.msg}: column {error.colno})" if is_text else "not UTF-8"
             raise DataError(
-                f"{path}, line {number}: not JSON ({error.msg} at column {error.colno}).",
-                "Write one JSON object on each line, with double quotes.",
+                f"{path}, line {number}: {found}.",
+                "Write one JSON object on each line, with double quotes, saved as UTF-8.",
             ) from error
         if not isinstance(record, dict):
             raise DataError(
