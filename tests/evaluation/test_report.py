@@ -1,0 +1,87 @@
+import json
+
+import pytest
+
+from course_lib.errors import DataError
+from course_lib.evaluation import report
+
+BEFORE = {"unseen": 0.0, "near": 0.0, "retained": 0.8, "n": {"unseen": 4}, "misses": []}
+AFTER = {"unseen": 0.75, "near": 0.25, "retained": 0.8, "n": {"unseen": 4}, "misses": []}
+
+
+def test_each_measure_gets_a_row_that_says_whether_it_is_better():
+    rows = report.compare(BEFORE, AFTER)
+    assert [tuple(row.values()) for row in rows] == [
+        ("unseen", 0.0, 0.75, 0.75, True),
+        ("near", 0.0, 0.25, 0.25, False),
+        ("retained", 0.8, 0.8, 0.0, None),
+    ]
+    assert json.loads(json.dumps(rows)) == rows
+
+
+def test_other_measures_can_be_named_as_better_when_lower():
+    rows = report.compare({"invented": 0.5}, {"invented": 0.25}, lower_is_better=["invented"])
+    assert rows[0]["is_better"] is True
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        (BEFORE, {**AFTER, "retained": None}, "retained on one side only"),
+        (BEFORE, {**AFTER, "loss": 1.5}, "loss on one side only"),
+        ({**BEFORE, "unseen": float("nan")}, AFTER, "unseen on one side only"),
+        ({}, {"n": {}}, "no measure"),
+    ],
+)
+def test_scores_of_different_kinds_are_not_compared(before, after, message):
+    with pytest.raises(DataError, match=message):
+        report.compare(before, after)
+
+
+def test_retained_knowledge_is_a_share_of_what_the_base_knew():
+    assert report.retained_share_of_base(BEFORE, {"retained": 0.6}) == pytest.approx(0.75)
+    assert report.retained_share_of_base(BEFORE, AFTER) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ({"retained": None}, AFTER, "score before has no `retained`"),
+        (BEFORE, {"unseen": 1.0}, "score after has no `retained`"),
+        ({"retained": 0.0}, AFTER, "nothing to retain"),
+    ],
+)
+def test_retained_knowledge_needs_both_scores(before, after, message):
+    with pytest.raises(DataError, match=message):
+        report.retained_share_of_base(before, after)
+
+
+@pytest.mark.parametrize(
+    ("goal", "lower_is_better", "is_reached"),
+    [(0.8, False, True), (0.9, False, True), (0.95, False, False), (0.8, True, False),
+     (0.95, True, True), (None, False, None)],
+)  # fmt: skip
+def test_a_row_says_whether_the_goal_is_reached(goal, lower_is_better, is_reached):
+    row = report.report_row("04", "unseen", 0.0, 0.9, 35, goal, lower_is_better)
+    assert row == {
+        "lesson": "04",
+        "measure": "unseen",
+        "before": 0.0,
+        "after": 0.9,
+        "n": 35,
+        "goal": goal,
+        "is_reached": is_reached,
+    }
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ((float("nan"), 0.9, 35), "before is nan"),
+        ((0.0, None, 35), "after is None"),
+        ((0.0, 0.9, 0), "n is 0"),
+    ],
+)
+def test_a_row_needs_measured_numbers(values, message):
+    with pytest.raises(DataError, match=message):
+        report.report_row("04", "unseen", *values)
