@@ -20,12 +20,12 @@ NBVAL = --nbval-lax --nbval-current-env --nbval-cell-timeout=120 \
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
+# .jupyter/ switches off JupyterLab's news and its look for updates: nothing here needs a network.
 lab: $(VENV)/.ready ## open JupyterLab on lesson 00 (this machine only, with its token)
 	@root=; if [ "$$(id -u)" = 0 ]; then root=--allow-root; fi; \
-	exec env JUPYTER_PREFER_ENV_PATH=1 $(PY) -m jupyterlab --ServerApp.ip=127.0.0.1 $$root \
-		--LabApp.news_url=None \
-		--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
-		$(LAB_ARGS) notebooks/00_start.ipynb
+	exec env JUPYTER_PREFER_ENV_PATH=1 JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" \
+		$(PY) -m jupyterlab --ServerApp.ip=127.0.0.1 $$root $(LAB_ARGS) \
+		--LabApp.default_url=/lab/tree/notebooks/00_start.ipynb
 
 test: lint unit notebooks browser ## run every check: lint, unit, notebooks, browser
 
