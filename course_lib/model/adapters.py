@@ -1,0 +1,248 @@
+"""Export an adapter, merge it into its base, compare the two."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from peft import PeftModel
+from transformers import AutoConfig, PreTrainedModel
+
+from course_lib.errors import AdapterError, RunError
+from course_lib.files import staged_dir
+from course_lib.model import loading
+
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+BASE_RECORD = "tunebook_base.json"  # which base the adapter was trained on
+EDGE_BYTES = 1 << 20  # of each weight file, first and last: enough to tell two models apart
+
+
+def base_fingerprint(name: str) -> str | None:
+    """A short hash that tells base models apart, also ones of the same shape.
+
+    Args:
+        name: as in `loading.resolve_model`.
+
+    Returns:
+        16 hex digits from the weight files' sizes, first and last MiB; None for a model id that
+        is not a local folder.
+    """
+    folder = Path(loading.resolve_model(name))
+    if not folder.is_dir():
+        return None
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        size = path.stat().st_size
+        digest.update(f"{path.name}:{size}:".encode())
+        with path.open("rb") as file:
+            digest.update(file.read(EDGE_BYTES))
+            file.seek(max(0, size - EDGE_BYTES))
+            digest.update(file.read(EDGE_BYTES))
+    return digest.hexdigest()[:16]
+
+
+def make_portable(adapter_dir: Path, base_model: str) -> None:
+    """Make a saved adapter fit to be sent to another machine.
+
+    The base is named as the config names it instead of by this machine's folder, its fingerprint
+    is written beside, and peft's empty card and the pickled arguments of the Trainer go.
+
+    Args:
+        adapter_dir: a folder that peft just wrote.
+        base_model: the base's name as the config gives it.
+    """
+    config_path = adapter_dir / ADAPTER_FILES[0]
+    config = json.loads(config_path.read_text(encoding="utf-8"))
+    config["base_model_name_or_path"] = base_model
+    config_path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    record = {"base_model": base_model, "fingerprint": base_fingerprint(base_model)}
+    (adapter_dir / BASE_RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    for name in ("README.md", "training_args.bin"):
+        (adapter_dir / name).unlink(missing_ok=True)
+
+
+def read_base(adapter_dir: Path) -> dict[str, str | None]:
+    """Which base model an adapter was trained on.
+
+    Args:
+        adapter_dir: a folder with an adapter.
+
+    Returns:
+        `base_model` and `fingerprint` (None when nobody recorded it).
+
+    Raises:
+        AdapterError: the folder holds no adapter.
+    """
+    check_adapter_files(adapter_dir)
+    record = adapter_dir / BASE_RECORD
+    if record.is_file():
+        return json.loads(record.read_text(encoding="utf-8"))
+    config = json.loads((adapter_dir / ADAPTER_FILES[0]).read_text(encoding="utf-8"))
+    return {"base_model": config.get("base_model_name_or_path"), "fingerprint": None}
+
+
+def check_adapter_files(adapter_dir: Path) -> None:
+    """Refuse a folder that does not hold a whole adapter.
+
+    Args:
+        adapter_dir: the folder.
+
+    Raises:
+        AdapterError: names the missing files.
+    """
+    missing = [name for name in ADAPTER_FILES if not (adapter_dir / name).is_file()]
+    if missing:
+        raise AdapterError(
+            f"{adapter_dir} is no adapter: {' and '.join(missing)} missing.",
+            "Give a run's checkpoint-N folder, or a folder made by `tunebook convert adapter`.",
+        )
+
+
+def load_adapter(model: PreTrainedModel, adapter_dir: Path, base_model: str) -> PeftModel:
+    """Put a trained adapter on its base model.
+
+    Args:
+        model: the base, at any number of bits.
+        adapter_dir: a checkpoint or an exported adapter.
+        base_model: the base's name, to check that the two belong together.
+
+    Returns:
+        The peft model in eval mode.
+
+    Raises:
+        AdapterError: no adapter there, or it was trained on another base.
+    """
+    adapter_dir = Path(adapter_dir)
+    check_same_base(adapter_dir, base_model)
+    try:
+        return PeftModel.from_pretrained(model, str(adapter_dir)).eval()
+    except (RuntimeError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise AdapterError(
+            f"The adapter {adapter_dir} does not fit {base_model}: {reason}",
+            f"Load the base it was trained on: {read_base(adapter_dir)['base_model']}.",
+        ) from error
+
+
+def check_same_base(adapter_dir: Path, base_model: str) -> None:
+    """Refuse an adapter that was trained on another base, even one of the same shape.
+
+    Args:
+        adapter_dir: a folder with an adapter.
+        base_model: the base's name.
+
+    Raises:
+        AdapterError: names both bases.
+    """
+    recorded = read_base(adapter_dir)
+    if recorded["fingerprint"] and recorded["fingerprint"] != base_fingerprint(base_model):
+        raise AdapterError(
+            f"The adapter {adapter_dir} was trained on {recorded['base_model']} "
+            f"(weights {recorded['fingerprint']}), not on {base_model} "
+            f"(weights {base_fingerprint(base_model)}).",
+            f"Load it on {recorded['base_model']}, or train again on {base_model}.",
+        )
+
+
+def export_adapter(checkpoint_dir: Path, out_dir: Path) -> Path:
+    """Copy just the adapter out of a checkpoint: what is published or sent on.
+
+    Args:
+        checkpoint_dir: a run's checkpoint-N.
+        out_dir: the new folder; it appears whole or not at all.
+
+    Returns:
+        `out_dir`.
+
+    Raises:
+        AdapterError: the checkpoint holds no adapter.
+        RunError: `out_dir` exists already.
+    """
+    checkpoint_dir, out_dir = Path(checkpoint_dir), Path(out_dir)
+    check_adapter_files(checkpoint_dir)
+    refuse_existing(out_dir)
+    with staged_dir(out_dir) as staging:
+        for name in (*ADAPTER_FILES, BASE_RECORD):
+            if (checkpoint_dir / name).is_file():
+                shutil.copyfile(checkpoint_dir / name, staging / name)
+    return out_dir
+
+
+def merge_adapter(
+    base_model: str,
+    adapter_dir: Path,
+    out_dir: Path,
+    max_shard_size: str = "2GB",
+    dtype: torch.dtype | None = None,
+) -> Path:
+    """Add an adapter to its base's weights and write an ordinary model folder.
+
+    Args:
+        base_model: the base's name.
+        adapter_dir: a checkpoint or an exported adapter.
+        out_dir: the new folder; it appears whole or not at all.
+        max_shard_size: largest weight file, such as "2GB" or "500MB".
+        dtype: of the written weights; the base's own when None. The sum is made in fp32.
+
+    Returns:
+        `out_dir`, which plain transformers loads.
+
+    Raises:
+        AdapterError: no adapter there, or it was trained on another base.
+        RunError: `out_dir` exists already, or the disk is full.
+    """
+    out_dir = Path(out_dir)
+    refuse_existing(out_dir)
+    base = loading.load_model(base_model, bits=32)
+    written_dtype = dtype or _stored_dtype(base_model)
+    merged = load_adapter(base, Path(adapter_dir), base_model).merge_and_unload()
+    merged.config.use_cache = True
+    try:
+        with staged_dir(out_dir) as staging:
+            merged.to(written_dtype).save_pretrained(staging, max_shard_size=max_shard_size)
+            loading.load_tokenizer(base_model).save_pretrained(staging)
+    except OSError as error:
+        raise RunError(
+            f"The merged model could not be written to {out_dir}: {error}.",
+            "Free some disk space or give another folder; nothing was left half written.",
+        ) from error
+    return out_dir
+
+
+def refuse_existing(out_dir: Path) -> None:
+    """Never overwrite a result.
+
+    Args:
+        out_dir: where something shall be written.
+
+    Raises:
+        RunError: the folder exists.
+    """
+    if out_dir.exists():
+        raise RunError(f"{out_dir} exists already.", "Give a new folder, or delete the old one.")
+
+
+def _stored_dtype(base_model: str) -> torch.dtype:
+    dtype = AutoConfig.from_pretrained(loading.resolve_model(base_model)).dtype
+    return dtype if isinstance(dtype, torch.dtype) else torch.float32
+
+
+@torch.no_grad()
+def compare_logits(
+    first: PreTrainedModel | PeftModel, second: PreTrainedModel | PeftModel, input_ids: torch.Tensor
+) -> float:
+    """How far apart two models are on the same tokens.
+
+    Args:
+        first: a model in eval mode.
+        second: another one with the same vocabulary.
+        input_ids: (batch, tokens).
+
+    Returns:
+        The largest absolute difference of any logit.
+    """
+    logits = [
+        model(input_ids=input_ids.to(model.device)).logits.float() for model in (first, second)
+    ]
+    return (logits[0] - logits[1].to(logits[0].device)).abs().max().item()

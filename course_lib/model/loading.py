@@ -1,0 +1,266 @@
+"""Load a tokenizer and a base model at 4, 8, 16 or 32 bits, on a CPU or a GPU, and attach LoRA."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from course_lib.errors import ModelError
+from course_lib.files import DATA_DIR
+from course_lib.model.quiet import quiet_libraries
+
+BUILT_IN_MODELS = {"pico-base": DATA_DIR / "pico" / "base", "pico-chat": DATA_DIR / "pico" / "chat"}
+NF4_WIDTH = 64  # bitsandbytes' CPU kernels need layer widths divisible by its NF4 block size
+
+
+def resolve_model(name: str) -> str:
+    """Turn a model's name into what transformers can load.
+
+    Args:
+        name: `pico-base`, `pico-chat`, a folder, or a Hugging Face id such as `Qwen/Qwen3-0.6B`.
+
+    Returns:
+        A folder's path or the id.
+
+    Raises:
+        ModelError: the folder is missing or has no config.json.
+    """
+    path = BUILT_IN_MODELS.get(name, Path(name))
+    if (path / "config.json").is_file():
+        return str(path)
+    looks_like_id = name.count("/") == 1 and not name.startswith((".", "~", "/"))
+    if name not in BUILT_IN_MODELS and not path.exists() and looks_like_id:
+        return name
+    next_step = (
+        "Build it with `tunebook pico build`, or restore data/pico with git."
+        if name in BUILT_IN_MODELS
+        else "Use pico-chat, pico-base, a folder with config.json, or an id such as Qwen/Qwen3-0.6B."
+    )
+    raise ModelError(f"No model at {name!r}: there is no config.json in {path}.", next_step)
+
+
+def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """Load a model's tokenizer with its chat template.
+
+    Args:
+        name: as in `resolve_model`.
+
+    Returns:
+        The tokenizer, padding on the right.
+
+    Raises:
+        ModelError: no tokenizer is there, or it cannot be downloaded.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(resolve_model(name))
+    except (OSError, ValueError) as error:
+        raise _load_error(name, error) from error
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.padding_side = "right"
+    return tokenizer
+
+
+def load_model(name: str, bits: int = 16) -> PreTrainedModel:
+    """Load a base model.
+
+    Args:
+        name: as in `resolve_model`.
+        bits: 4 (NF4 with double quantization, the Q of QLoRA), 8, 16 or 32 for each weight.
+
+    Returns:
+        The model in eval mode, on the GPU when there is one. At 16 bits on a CPU without bf16
+        arithmetic the weights are held in 32 bits: the same numbers, faster there.
+
+    Raises:
+        ModelError: weights are missing or incomplete, or the shapes do not fit NF4 on this device.
+
+    Source: Dettmers et al. 2023, "QLoRA", arXiv:2305.14314, section 3.
+    """
+    if bits not in (4, 8, 16, 32):
+        raise ModelError(f"bits is {bits}.", "Use 4, 8, 16 or 32.")
+    path = resolve_model(name)
+    dtype = torch.float32 if bits == 32 else compute_dtype()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if bits == 4:
+        check_nf4_widths(name, device)
+    try:
+        with quiet_libraries():
+            model, info = AutoModelForCausalLM.from_pretrained(
+                path,
+                dtype=dtype,
+                quantization_config=_quantization(bits, dtype),
+                device_map=device,
+                output_loading_info=True,
+            )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise _load_error(name, error) from error
+    _refuse_incomplete(name, info)
+    keep_nf4_trainable(model)
+    return model.eval()
+
+
+def compute_dtype() -> torch.dtype:
+    """bf16 where the processor computes in it, else fp32.
+
+    Returns:
+        `torch.bfloat16` on a GPU with bf16 and on CPUs with AVX512-BF16 or AMX; else `torch.float32`.
+    """
+    if torch.cuda.is_available():
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    has_bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if has_bf16 else torch.float32
+
+
+def keep_nf4_trainable(model: torch.nn.Module) -> None:
+    """Stop bitsandbytes from re-packing NF4 weights in eval mode on the CPU.
+
+    On CPUs with AVX512-BF16, bitsandbytes 0.50 re-packs a layer for good at its first eval-mode
+    forward, and the backward pass then reads the packed bytes as if they were not: the loss stays
+    right, the gradients are wrong. "Chat with the base, then train it" would learn nothing.
+
+    Args:
+        model: any model; layers of other kinds are left alone.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+
+
+def check_nf4_widths(name: str, device: str = "cpu") -> None:
+    """Refuse a model whose layers bitsandbytes cannot run in 4 bits on this device.
+
+    Args:
+        name: as in `resolve_model`.
+        device: "cpu" or "cuda"; only the CPU kernels have the limit.
+
+    Raises:
+        ModelError: names each layer width that 64 does not divide.
+    """
+    if device != "cpu":
+        return
+    try:
+        config = AutoConfig.from_pretrained(resolve_model(name))
+    except (OSError, ValueError) as error:
+        raise _load_error(name, error) from error
+    with torch.device("meta"):
+        skeleton = AutoModelForCausalLM.from_config(config)
+    linears = [(n, m) for n, m in skeleton.named_modules() if isinstance(m, torch.nn.Linear)]
+    odd = {m.in_features: n for n, m in linears if m.in_features % NF4_WIDTH}
+    if odd:
+        widths = ", ".join(f"{width} ({layer})" for width, layer in sorted(odd.items()))
+        raise ModelError(
+            f"{name} cannot run in 4 bits on a CPU: input width {widths} "
+            f"is not a multiple of {NF4_WIDTH}.",
+            "Use bits: 16 (LoRA), a GPU, or another base model.",
+        )
+
+
+def attach_lora(
+    model: PreTrainedModel,
+    r: int,
+    lora_alpha: int,
+    lora_dropout: float = 0.0,
+    target_modules: str | Sequence[str] = "all-linear",
+) -> PeftModel:
+    """Freeze the base and add trainable low-rank matrices to its linear layers.
+
+    Args:
+        model: a base model from `load_model`.
+        r: rank of the update matrices.
+        lora_alpha: the update is multiplied by lora_alpha / r.
+        lora_dropout: share of the adapter's inputs dropped in training, 0 to 1.
+        target_modules: `"all-linear"` or names of layers such as `["q_proj", "v_proj"]`.
+
+    Returns:
+        The peft model; the adapter's weights are in fp32 and the only trainable ones.
+
+    Raises:
+        ModelError: no layer has one of the target names.
+
+    Source: Hu et al. 2021, "LoRA", arXiv:2106.09685, section 4.1.
+    """
+    targets = target_modules if isinstance(target_modules, str) else list(target_modules)
+    lora = LoraConfig(
+        r=r,
+        lora_alpha=lora_alpha,
+        lora_dropout=lora_dropout,
+        target_modules=targets,
+        task_type="CAUSAL_LM",
+    )
+    try:
+        with quiet_libraries():
+            peft_model = get_peft_model(model, lora)
+    except ValueError as error:
+        names = {
+            n.rsplit(".", 1)[-1] for n, m in model.named_modules() if hasattr(m, "in_features")
+        }
+        raise ModelError(
+            f"No layer is called {targets}.",
+            f"This model's linear layers: {', '.join(sorted(names))}.",
+        ) from error
+    # transformers 5 skips the mask that keeps packed rows apart when a cache is built.
+    peft_model.config.use_cache = False
+    return peft_model
+
+
+def trainable_share(model: torch.nn.Module) -> tuple[int, int]:
+    """Count parameters.
+
+    Args:
+        model: any model; a 4-bit weight counts as the parameters it stands for.
+
+    Returns:
+        (trainable, all) numbers of parameters.
+    """
+    trainable = total = 0
+    for parameter in model.parameters():
+        state = getattr(parameter, "quant_state", None)
+        count = state.shape.numel() if state is not None else parameter.numel()
+        total += count
+        trainable += count if parameter.requires_grad else 0
+    return trainable, total
+
+
+def _quantization(bits: int, dtype: torch.dtype) -> BitsAndBytesConfig | None:
+    if bits == 8:
+        return BitsAndBytesConfig(load_in_8bit=True)
+    if bits == 4:
+        return BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=dtype,
+        )
+    return None
+
+
+def _load_error(name: str, error: Exception) -> ModelError:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return ModelError(
+        f"{name} could not be loaded: {reason}",
+        "Check the folder's files (config.json, *.safetensors, tokenizer.json); "
+        "for a model id, check the spelling and the network.",
+    )
+
+
+def _refuse_incomplete(name: str, info: dict) -> None:
+    """transformers fills missing weights with random numbers and goes on; a learner must know."""
+    missing = sorted(info.get("missing_keys", ()))
+    mismatched = sorted(str(key[0]) for key in info.get("mismatched_keys", ()))
+    if missing or mismatched:
+        bad = (missing + mismatched)[:3]
+        raise ModelError(
+            f"{name} is incomplete: {len(missing)} weights are missing and {len(mismatched)} have "
+            f"another shape, for example {', '.join(bad)}.",
+            "Copy or download the model again.",
+        )

@@ -1,0 +1,286 @@
+"""The config of a run: every field typed, bounded, with its unit; a preset is a YAML file of it."""
+
+import fnmatch
+import math
+import shutil
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+
+from course_lib.errors import ConfigError, UnknownNameError, nearest
+from course_lib.files import write_atomic
+
+PRESET_DIR = Path(__file__).parent / "presets"
+LONGEST_NAME = 40  # characters: longer ones are a pasted text, not a name
+
+
+def _field(default: Any, group: str, description: str, **bounds: Any) -> Any:
+    """A config field: its group is where the config editor shows it."""
+    return Field(default, description=description, json_schema_extra={"group": group}, **bounds)
+
+
+class DataSource(BaseModel, frozen=True, extra="forbid"):
+    """One data file of a run, and how much of it to use."""
+
+    path: str = Field(
+        description="a .jsonl or .json file; relative to the config's folder or data/"
+    )
+    format: Literal["auto", "messages", "conversation", "text"] = Field(
+        "auto", description="row format; auto looks at the rows"
+    )
+    copies: int = Field(1, ge=1, le=100_000, description="times each row is used in one epoch")
+    limit: int | None = Field(None, ge=1, description="rows to take from the start; all if empty")
+
+
+class TrainConfig(BaseModel, frozen=True, extra="forbid"):
+    """Everything a run depends on; saved in its run folder."""
+
+    base_model: str = _field("pico-chat", "model", "pico-chat, pico-base, a folder or a model id")
+    bits: Literal[4, 8, 16, 32] = _field(4, "model", "bits for each base weight; 4 is NF4 (QLoRA)")
+
+    train_data: tuple[DataSource, ...] = _field((), "data", "data files, mixed in one epoch")
+    assistant_name: str = _field("", "data", "fills {{name}} in the data; the name to learn")
+    max_length: int = _field(256, "data", "tokens in a row, and in a pack", ge=16, le=131_072)
+    packing: bool = _field(True, "data", "fill each pack with several rows")
+
+    r: int = _field(64, "adapter", "rank of the LoRA matrices", ge=1, le=1024)
+    lora_alpha: int = _field(128, "adapter", "the update is scaled by lora_alpha / r", ge=1)
+    lora_dropout: float = _field(0.0, "adapter", "share of adapter inputs dropped", ge=0, lt=1)
+    target_modules: Literal["all-linear"] | tuple[str, ...] = _field(
+        "all-linear", "adapter", "layers that get an adapter: all-linear, or a list of names"
+    )
+
+    learning_rate: float = _field(1e-3, "optimizer", "peak rate", gt=0, le=1)
+    lr_scheduler_type: Literal["cosine", "linear", "constant", "constant_with_warmup"] = _field(
+        "cosine", "optimizer", "how the rate falls after warm-up"
+    )
+    warmup_ratio: float = _field(0.03, "optimizer", "share of all optimizer steps", ge=0, lt=1)
+    warmup_steps: int | None = _field(
+        None, "optimizer", "optimizer steps; replaces warmup_ratio when set", ge=0
+    )
+    weight_decay: float = _field(0.0, "optimizer", "AdamW weight decay", ge=0, le=1)
+    max_grad_norm: float = _field(1.0, "optimizer", "gradients are clipped to this norm", gt=0)
+    per_device_train_batch_size: int = _field(4, "optimizer", "packs in a micro batch", ge=1)
+    gradient_accumulation_steps: int = _field(1, "optimizer", "micro batches in a step", ge=1)
+    num_train_epochs: float = _field(3, "optimizer", "times through the data", gt=0, le=100_000)
+    max_steps: int | None = _field(None, "optimizer", "stop at this optimizer step", ge=1)
+
+    suite: Literal["none", "assistant"] = _field("none", "evaluation", "scores at each checkpoint")
+    retained_questions: int = _field(
+        60, "evaluation", "held-out world questions for each score", ge=2, le=2000
+    )
+    sample_prompts: tuple[str, ...] = _field((), "evaluation", "questions asked during the run")
+    sample_every_steps: int = _field(20, "evaluation", "optimizer steps between samples", ge=1)
+
+    seed: int = _field(0, "runtime", "seed of data order, adapter and dropout", ge=0, lt=2**32)
+    logging_steps: int = _field(5, "runtime", "optimizer steps between log lines", ge=1)
+    save_every_steps: int | None = _field(
+        None, "runtime", "optimizer steps between checkpoints", ge=1
+    )
+    save_every_epochs: float | None = _field(
+        None, "runtime", "epochs between checkpoints; 1 when neither is set", gt=0
+    )
+    keep_last: int = _field(3, "runtime", "newest checkpoints to keep", ge=1)
+    keep_best: bool = _field(True, "runtime", "also keep the checkpoint with the best score")
+    gradient_checkpointing: bool = _field(False, "runtime", "recompute activations: less memory")
+
+    @field_validator("assistant_name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        problem = name_problem(name) if name else ""
+        if problem:
+            raise ValueError(problem)
+        return name
+
+    @model_validator(mode="after")
+    def _check_together(self) -> "TrainConfig":
+        if self.save_every_steps is not None and self.save_every_epochs is not None:
+            raise ValueError("set only one of save_every_steps and save_every_epochs")
+        if self.suite == "assistant" and not self.assistant_name:
+            raise ValueError(
+                "suite: assistant needs assistant_name, the name to look for in replies"
+            )
+        return self
+
+    def save_steps(self, steps_per_epoch: int) -> int:
+        """Optimizer steps between two checkpoints.
+
+        Args:
+            steps_per_epoch: optimizer steps in one epoch of the real data.
+
+        Returns:
+            At least 1.
+        """
+        if self.save_every_steps is not None:
+            return self.save_every_steps
+        return max(1, math.ceil(steps_per_epoch * (self.save_every_epochs or 1)))
+
+    def to_yaml(self) -> str:
+        """The config as YAML, all fields with their values, in the order of the groups."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def name_problem(name: str) -> str:
+    """Say why a text cannot be an assistant's name.
+
+    Args:
+        name: what the learner typed.
+
+    Returns:
+        One sentence with what to do, or an empty string when the name can be used. Quotes,
+        apostrophes, emoji and any script are allowed.
+    """
+    if not name.strip():
+        return "the name is empty: type at least one letter"
+    if name != name.strip() or any(not c.isprintable() for c in name):
+        return "the name has blanks around it or a line break in it: type it on one line"
+    if len(name) > LONGEST_NAME:
+        return f"the name has {len(name)} characters: use at most {LONGEST_NAME}"
+    if "{{" in name or "}}" in name:
+        return "the name holds {{ or }}, which mark places to fill in: leave them out"
+    if "<|" in name or "|>" in name:
+        return "the name holds <| or |>, which mark control tokens: leave them out"
+    return ""
+
+
+def load_config(path: Path | str) -> TrainConfig:
+    """Read and check a config file.
+
+    Args:
+        path: a YAML file; data paths in it are relative to its folder or to the course's data/.
+
+    Returns:
+        The checked config.
+
+    Raises:
+        ConfigError: the file is missing, is not YAML, or breaks rules; lists all of them at once.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigError(
+            f"There is no config file {path}.",
+            "List presets with `tunebook list-cfg` and copy one with `tunebook copy-cfg NAME .`",
+        )
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not YAML: {error}", "Compare with a fresh copy.") from error
+    if not isinstance(values, dict):
+        raise ConfigError(
+            f"{path} holds {type(values).__name__}, expected lines such as `learning_rate: 0.001`.",
+            "Start from a preset: `tunebook copy-cfg pico_qlora_assistant_e3 .`",
+        )
+    config = check_config(values, str(path))
+    sources = tuple(_beside(source, path.parent) for source in config.train_data)
+    return config.model_copy(update={"train_data": sources})
+
+
+def check_config(values: dict[str, Any], where: str = "config") -> TrainConfig:
+    """Check a config's values.
+
+    Args:
+        values: field names and values, as YAML gives them.
+        where: file name for messages.
+
+    Returns:
+        The config.
+
+    Raises:
+        ConfigError: lists every broken rule, with the nearest name for each unknown key.
+    """
+    try:
+        return TrainConfig.model_validate(values)
+    except ValidationError as error:
+        lines = [_explain(problem) for problem in error.errors()]
+        raise ConfigError(
+            f"{where}: {len(lines)} problem{'s' if len(lines) > 1 else ''}\n"
+            + "\n".join(f"  {line}" for line in lines),
+            "Correct the file and run `tunebook check` again.",
+        ) from error
+
+
+def preset_names(pattern: str = "") -> list[str]:
+    """Names of the presets.
+
+    Args:
+        pattern: a part of the name, or a pattern with `*`; empty for all.
+
+    Returns:
+        Sorted names.
+    """
+    names = sorted(path.stem for path in PRESET_DIR.glob("*.yaml"))
+    wanted = pattern if "*" in pattern else f"*{pattern}*"
+    return [name for name in names if fnmatch.fnmatch(name, wanted)]
+
+
+def load_preset(name: str) -> TrainConfig:
+    """Read a preset.
+
+    Args:
+        name: for example `pico_qlora_assistant_e3`.
+
+    Raises:
+        UnknownNameError: there is no such preset; offers near names.
+    """
+    return load_config(_preset_path(name))
+
+
+def copy_preset(name: str, dest: Path | str) -> Path:
+    """Copy a preset, comments included, to edit it.
+
+    Args:
+        name: the preset.
+        dest: a folder, or the new file's path ending in .yaml.
+
+    Returns:
+        The new file.
+
+    Raises:
+        UnknownNameError: there is no such preset.
+        ConfigError: the file exists already; it is not overwritten.
+    """
+    source = _preset_path(name)
+    dest = Path(dest)
+    target = dest if dest.suffix in (".yaml", ".yml") else dest / f"{name}_copy.yaml"
+    if target.exists():
+        raise ConfigError(
+            f"{target} exists already.", "Edit that one, delete it, or give another file name."
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+    return target
+
+
+def save_config(config: TrainConfig, path: Path) -> None:
+    """Write a config as YAML, whole or not at all."""
+    write_atomic(path, config.to_yaml())
+
+
+def _beside(source: DataSource, folder: Path) -> DataSource:
+    """A data file beside the config wins over one of the same name in the course's data/."""
+    path = folder / source.path
+    return source.model_copy(update={"path": str(path.resolve())}) if path.is_file() else source
+
+
+def _preset_path(name: str) -> Path:
+    path = PRESET_DIR / f"{name.removesuffix('.yaml')}.yaml"
+    if not path.is_file():
+        raise UnknownNameError("preset", name, preset_names(), "tunebook list-cfg")
+    return path
+
+
+def _explain(problem: dict[str, Any]) -> str:
+    """One line for one of pydantic's problems: field, value, what was expected."""
+    field = ".".join(str(part) for part in problem["loc"]) or "config"
+    if problem["type"] == "extra_forbidden":
+        model = DataSource if field.startswith("train_data") else TrainConfig
+        key = str(problem["loc"][-1])
+        near = nearest(key, model.model_fields, count=1)
+        return f"{field}: unknown key" + (f"; did you mean {near[0]}?" if near else "")
+    expected = problem["msg"].removeprefix("Value error, ")
+    known = TrainConfig.model_fields.get(field)
+    unit = f" ({known.description})" if known else ""
+    shown = "" if not problem["loc"] else f"{problem['input']!r:.60}: "
+    return f"{field}: {shown}{expected[:1].lower()}{expected[1:]}{unit}"

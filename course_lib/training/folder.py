@@ -1,0 +1,108 @@
+"""A run's folder: opened new or to go on, with its config, environment and logs."""
+
+import importlib.metadata
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from course_lib.errors import RunError
+from course_lib.files import read_jsonl, write_atomic
+from course_lib.model import adapters, loading
+from course_lib.training import callbacks, checkpoints
+from course_lib.training.config import TrainConfig, load_config, save_config
+
+CONFIG_FILE = "config.yaml"
+ENVIRONMENT_FILE = "environment.json"
+STEP_FILES = (callbacks.LOG_FILE, callbacks.SAMPLES_FILE, checkpoints.SCORES_FILE)
+PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "tokenizers")
+
+
+def open_run(run_dir: Path, config: TrainConfig, resume: bool) -> checkpoints.Checkpoint | None:
+    """Make a new run folder, or get an old one ready to go on.
+
+    Args:
+        run_dir: the folder.
+        config: the run's config.
+        resume: whether to go on with what is there.
+
+    Returns:
+        The checkpoint to go on from, or None to start at step 0.
+
+    Raises:
+        RunError: the folder holds files and `resume` is off, or its config or base differs.
+    """
+    old_config = run_dir / CONFIG_FILE
+    if resume and old_config.is_file():
+        _check_same_run(run_dir, config)
+        checkpoints.remove_unfinished(run_dir)
+        start = checkpoints.latest_checkpoint(run_dir)
+        for name in STEP_FILES:
+            forget_after(run_dir / name, start.step if start else -1)
+        return start
+    if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
+        raise RunError(
+            f"{run_dir} is not empty.",
+            "Give another --work-dir, delete this one, or go on with --resume if it is a run.",
+        )
+    run_dir.mkdir(parents=True, exist_ok=True)
+    write_atomic(run_dir / ENVIRONMENT_FILE, json.dumps(environment(config), indent=2) + "\n")
+    save_config(config, old_config)
+    return None
+
+
+def environment(config: TrainConfig) -> dict[str, Any]:
+    """What a run's numbers also depend on: versions, processor, base model's weights.
+
+    Args:
+        config: names the base model.
+
+    Returns:
+        Plain data without names of users, machines or folders.
+    """
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "cpu_count": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "compute_dtype": str(loading.compute_dtype()).removeprefix("torch."),
+        "base_fingerprint": adapters.base_fingerprint(config.base_model),
+    }
+
+
+def forget_after(path: Path, step: int) -> None:
+    """Drop records of steps that a resumed run will do again.
+
+    Args:
+        path: a JSON-lines file of the run; may be missing, may end in a torn line.
+        step: records of later steps go; -1 drops all. Records without a step stay.
+    """
+    if not path.is_file():
+        return
+    records = read_jsonl(path, allow_torn=True)
+    kept = [r for r in records if r.get("step", step) <= step and r.get("event") != "error"]
+    lines = [json.dumps(record, ensure_ascii=False) + "\n" for record in kept]
+    write_atomic(path, "".join(lines))
+
+
+def _check_same_run(run_dir: Path, config: TrainConfig) -> None:
+    """Going on with other values would mix two runs in one folder."""
+    old = load_config(run_dir / CONFIG_FILE).model_dump()
+    new = config.model_dump()
+    changed = [f"{key} was {old[key]!r}, is {new[key]!r}" for key in new if old[key] != new[key]]
+    if changed:
+        raise RunError(
+            f"{run_dir} was started with another config: {'; '.join(changed)}.",
+            "Resume with the run's own config.yaml, or start a new run in another --work-dir.",
+        )
+    recorded = json.loads((run_dir / ENVIRONMENT_FILE).read_text(encoding="utf-8"))
+    if recorded["base_fingerprint"] != adapters.base_fingerprint(config.base_model):
+        raise RunError(
+            f"{run_dir} was started on other weights of {config.base_model}.",
+            "Start a new run in another --work-dir.",
+        )

@@ -1,0 +1,127 @@
+"""From a config's data files to the packs that a run trains on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from course_lib.data import formats, masking, packing
+from course_lib.errors import ConfigError, DataError
+from course_lib.files import DATA_DIR
+from course_lib.training.config import DataSource, TrainConfig
+
+NAME_MARK = "name"  # data files write {{name}} where the assistant's name belongs
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a run trains on, and what was done to get it.
+
+    Attributes:
+        packs: filled rows in data order; the run shuffles them.
+        rows: number of rows after copies and limits.
+        row_tokens: tokens of all rows.
+        loss_tokens: tokens that carry loss.
+        truncated_rows: rows cut at max_length.
+        dropped_rows: rows with nothing to learn after the cut.
+    """
+
+    packs: list[packing.Pack]
+    rows: int
+    row_tokens: int
+    loss_tokens: int
+    truncated_rows: int
+    dropped_rows: int
+
+
+def find_data_file(path: str) -> Path:
+    """Where a data file of a config is.
+
+    Args:
+        path: absolute, relative to the working folder, or relative to the course's data/.
+
+    Returns:
+        The existing file.
+
+    Raises:
+        DataError: it is in neither place.
+    """
+    for candidate in (Path(path), DATA_DIR / path):
+        if candidate.is_file():
+            return candidate
+    raise DataError(
+        f"The data file {path!r} is neither beside the config nor in {DATA_DIR}.",
+        "Correct train_data in the config, or put the file beside it.",
+    )
+
+
+def load_rows(config: TrainConfig) -> list[dict[str, Any]]:
+    """Read a config's data files and fill in the assistant's name.
+
+    Args:
+        config: names the files, the copies and the name.
+
+    Returns:
+        Rows in file order, each as often as its source says.
+
+    Raises:
+        DataError: a file is missing, or a row is malformed; names file and row.
+        ConfigError: no data files, or rows need a name and the config has none.
+    """
+    if not config.train_data:
+        raise ConfigError(
+            "train_data is empty: there is nothing to train on.",
+            "Add a line such as `- path: my_rows.jsonl` under train_data.",
+        )
+    rows: list[dict[str, Any]] = []
+    for source in config.train_data:
+        rows += _source_rows(source, config.assistant_name) * source.copies
+    return rows
+
+
+def _source_rows(source: DataSource, name: str) -> list[dict[str, Any]]:
+    path = find_data_file(source.path)
+    rows = formats.read_rows(path, source.format)[: source.limit]
+    if not _needs_name(rows):
+        return rows
+    if not name:
+        raise ConfigError(
+            f"{path.name} holds {{{{{NAME_MARK}}}}}, but the config gives no assistant_name.",
+            "Set assistant_name in the config.",
+        )
+    return formats.fill_placeholders(rows, {NAME_MARK: name})
+
+
+def _needs_name(rows: list[dict[str, Any]]) -> bool:
+    mark = "{{" + NAME_MARK + "}}"
+    return any(mark in m["content"] for row in rows for m in row.get("messages", ()))
+
+
+def prepare_data(config: TrainConfig, tokenizer: PreTrainedTokenizerBase) -> TrainingData:
+    """Tokenize, mask and pack a config's data.
+
+    Args:
+        config: names the files and max_length, and says whether to pack.
+        tokenizer: of the base model.
+
+    Returns:
+        The packs and their counts.
+
+    Raises:
+        DataError: see `load_rows`; also when too many rows have nothing to learn.
+    """
+    report = masking.encode_rows(load_rows(config), tokenizer, config.max_length)
+    rows = report.rows
+    if config.packing:
+        packs = packing.pack_rows(rows, config.max_length)
+    else:
+        packs = packing.one_row_packs(rows)
+    return TrainingData(
+        packs=packs,
+        rows=len(rows),
+        row_tokens=sum(len(row.input_ids) for row in rows),
+        loss_tokens=sum(label != masking.IGNORE_INDEX for pack in packs for label in pack.labels),
+        truncated_rows=report.truncated,
+        dropped_rows=len(report.dropped),
+    )

@@ -1,0 +1,306 @@
+"""Train: a config in, a run folder out; transformers' Trainer does the training."""
+
+import errno
+import os
+import signal
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments, set_seed
+from transformers.trainer_callback import PrinterCallback
+
+from course_lib.chat import generation
+from course_lib.data import packing
+from course_lib.errors import RunError
+from course_lib.evaluation import assistant
+from course_lib.files import append_jsonl
+from course_lib.model import adapters, loading
+from course_lib.model.quiet import quiet_libraries
+from course_lib.training import callbacks, checkpoints, folder, plan, rows
+from course_lib.training.config import TrainConfig
+
+SAMPLE_SETTINGS = generation.GenerationSettings(max_new_tokens=64)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a finished run left.
+
+    Attributes:
+        run_dir: its folder.
+        adapter_dir: the checkpoint with the best score, or the last one without scores.
+        last_dir: the last checkpoint.
+        steps: optimizer steps done.
+        train_s: wall seconds of training in this process, samples and scores not counted.
+        train_cpu_s: the same in CPU seconds of all threads.
+    """
+
+    run_dir: Path
+    adapter_dir: Path
+    last_dir: Path
+    steps: int
+    train_s: float
+    train_cpu_s: float
+
+
+class WholeCheckpointTrainer(Trainer):
+    """A Trainer whose checkpoints appear whole or not at all.
+
+    The stock one writes into checkpoint-N itself: killed there, it leaves half a checkpoint that
+    looks like a whole one.
+    """
+
+    base_model: str = ""
+    _saving_dir: str | None = None
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return self._saving_dir or super()._get_output_dir(trial)
+
+    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
+        run_dir = Path(self.args.output_dir)
+        name = f"checkpoint-{self.state.global_step}"
+        self._saving_dir = tempfile.mkdtemp(dir=run_dir, prefix=checkpoints.SAVING_PREFIX)
+        try:
+            super()._save_checkpoint(model, trial)
+            written = Path(self._saving_dir) / name
+            adapters.make_portable(written, self.base_model)
+            _sync_files(written)
+            written.rename(run_dir / name)
+        finally:
+            saving, self._saving_dir = Path(self._saving_dir), None
+        saving.rmdir()
+
+
+def train(config: TrainConfig, work_dir: Path | str, resume: bool = False) -> RunResult:
+    """Train an adapter.
+
+    Args:
+        config: everything the run depends on.
+        work_dir: the run folder; new or empty, unless resuming.
+        resume: go on from the folder's latest checkpoint; from the start when there is none.
+
+    Returns:
+        Where the adapter is, and the seconds it took.
+
+    Raises:
+        RunError: the folder is not empty, belongs to another config, the disk is full, or the
+            run was interrupted; says how to go on.
+        DataError: see `rows.load_rows`.
+        ModelError: see `loading.load_model`.
+    """
+    run_dir = Path(work_dir)
+    tokenizer = loading.load_tokenizer(config.base_model)
+    data = rows.prepare_data(config, tokenizer)
+    run_plan = plan.plan_run(config, data)
+    start = folder.open_run(run_dir, config, resume)
+    clock = callbacks.Clock()
+    hint = f"tunebook train {run_dir / folder.CONFIG_FILE} --work-dir {run_dir} --resume"
+    with quiet_libraries(), _errors_logged(run_dir, resume_hint=hint):
+        model = build_model(config)
+        trainer = build_trainer(model, tokenizer, config, data, run_plan, run_dir)
+        for callback in _callbacks(model, tokenizer, config, data, run_plan, run_dir, clock):
+            trainer.add_callback(callback)
+        if start is None or start.step < run_plan.total_steps:
+            trainer.train(resume_from_checkpoint=str(start.path) if start else None)
+    last = checkpoints.latest_checkpoint(run_dir)
+    best = checkpoints.best_checkpoint(run_dir) if config.keep_best else None
+    return RunResult(
+        run_dir=run_dir,
+        adapter_dir=(best or last).path,
+        last_dir=last.path,
+        steps=last.step,
+        train_s=clock.train_s,
+        train_cpu_s=clock.train_cpu_s,
+    )
+
+
+def build_model(config: TrainConfig) -> PeftModel:
+    """The base model with a fresh adapter, seeded.
+
+    Args:
+        config: names the base, the bits and the adapter's shape.
+
+    Returns:
+        A peft model in train mode.
+    """
+    model = loading.load_model(config.base_model, config.bits)
+    set_seed(config.seed)
+    peft_model = loading.attach_lora(
+        model, config.r, config.lora_alpha, config.lora_dropout, config.target_modules
+    )
+    return peft_model.train()
+
+
+def build_trainer(
+    model: PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
+    config: TrainConfig,
+    data: rows.TrainingData,
+    run_plan: plan.RunPlan,
+    run_dir: Path,
+) -> WholeCheckpointTrainer:
+    """The Trainer of a run.
+
+    Args:
+        model: from `build_model`.
+        tokenizer: of the base model.
+        config: the run's config.
+        data: its packs.
+        run_plan: its steps.
+        run_dir: its folder.
+
+    Returns:
+        A Trainer that saves whole checkpoints and prints nothing.
+    """
+    trainer = WholeCheckpointTrainer(
+        model=model,
+        args=_arguments(config, run_plan, run_dir),
+        train_dataset=data.packs,
+        data_collator=lambda packs: collate(packs, tokenizer.pad_token_id),
+    )
+    trainer.base_model = config.base_model
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def collate(packs: Sequence[packing.Pack], pad_token_id: int) -> dict[str, torch.Tensor]:
+    """Make a batch of packs.
+
+    Args:
+        packs: filled rows.
+        pad_token_id: fills the shorter ones on the right.
+
+    Returns:
+        `input_ids`, `labels` and `position_ids`, each (packs, tokens). There is no attention
+        mask: the model builds one from the position ids, so that no row sees its neighbour.
+    """
+    return {k: torch.tensor(v) for k, v in packing.pad_packs(packs, pad_token_id).items()}
+
+
+def _arguments(config: TrainConfig, run_plan: plan.RunPlan, run_dir: Path) -> TrainingArguments:
+    on_gpu = torch.cuda.is_available()
+    return TrainingArguments(
+        output_dir=str(run_dir),
+        max_steps=run_plan.total_steps,
+        per_device_train_batch_size=config.per_device_train_batch_size,
+        gradient_accumulation_steps=config.gradient_accumulation_steps,
+        **({"activation_checkpointing": True} if config.gradient_checkpointing else {}),
+        learning_rate=config.learning_rate,
+        lr_scheduler_type=config.lr_scheduler_type,
+        warmup_steps=run_plan.warmup_steps,
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+        seed=config.seed,
+        logging_steps=config.logging_steps,
+        save_strategy="steps",
+        save_steps=run_plan.save_steps,
+        report_to="none",
+        disable_tqdm=True,
+        use_cpu=not on_gpu,
+        dataloader_pin_memory=on_gpu,
+        remove_unused_columns=False,
+        label_names=["labels"],
+    )
+
+
+def _callbacks(
+    model: PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
+    config: TrainConfig,
+    data: rows.TrainingData,
+    run_plan: plan.RunPlan,
+    run_dir: Path,
+    clock: callbacks.Clock,
+) -> Iterator[callbacks.TrainerCallback]:
+    yield callbacks.ProgressLog(run_dir, clock, data.row_tokens / run_plan.steps_per_epoch)
+    if config.sample_prompts:
+
+        def reply_to(prompts: Sequence[str]) -> list[str]:
+            talks = [[{"role": "user", "content": prompt}] for prompt in prompts]
+            replies = generation.reply_to_all(model, tokenizer, talks, SAMPLE_SETTINGS)
+            return [reply.text for reply in replies]
+
+        yield callbacks.SampleReplies(
+            run_dir, clock, config.sample_prompts, config.sample_every_steps, reply_to
+        )
+    yield callbacks.CheckpointScores(
+        run_dir, clock, _scorer(model, tokenizer, config), config.keep_last, config.keep_best
+    )
+
+
+def _scorer(
+    model: PeftModel, tokenizer: PreTrainedTokenizerBase, config: TrainConfig
+) -> Callable[[], dict[str, Any]] | None:
+    if config.suite == "none":
+        return None
+    return lambda: assistant.score_assistant(
+        model, tokenizer, config.assistant_name, n_retained=config.retained_questions
+    ).as_json()
+
+
+@contextmanager
+def _errors_logged(run_dir: Path, resume_hint: str) -> Iterator[None]:
+    """Turn an interruption or a full disk into an error with a next step; log every error."""
+    try:
+        with _terminate_as_interrupt():
+            yield
+    except KeyboardInterrupt as error:
+        _log_error(run_dir, "interrupted")
+        raise RunError("The run was interrupted.", f"Go on with `{resume_hint}`.") from error
+    except Exception as error:
+        _log_error(run_dir, f"{type(error).__name__}: {error}")
+        if is_disk_full(error):
+            raise RunError(
+                f"The disk is full: {run_dir} could not be written. Finished checkpoints are whole.",
+                f"Free some space, then go on with `{resume_hint}`.",
+            ) from error
+        raise
+
+
+@contextmanager
+def _terminate_as_interrupt() -> Iterator[None]:
+    """SIGTERM (a closed terminal, a batch system) ends the run like Ctrl-C, where allowed."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # not in the main thread: a notebook's worker
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether an error, or what caused it, says that no space is left."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return True
+        if "No space left" in str(error) or "PytorchStreamWriter failed writing" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _log_error(run_dir: Path, message: str) -> None:
+    try:
+        append_jsonl(run_dir / callbacks.LOG_FILE, {"event": "error", "message": message})
+    except OSError:
+        return  # the disk is full: the error itself still reaches the learner
+
+
+def _sync_files(path: Path) -> None:
+    """Have the disk really hold a checkpoint before it gets its name."""
+    for file in path.iterdir():
+        with file.open("rb") as handle:
+            os.fsync(handle.fileno())
