@@ -50,14 +50,11 @@ def load_questions(
         DataError: a field is missing or has another type (names the row), or nothing is left.
     """
     records = files.read_jsonl(path)
-    questions = [
-        _to_question(path, row, record) for row, record in enumerate(records, 1)
-    ]
+    questions = [_to_question(path, row, record) for row, record in enumerate(records, 1)]
     kept = [
         q
         for q in questions
-        if (kinds is None or q.kind in kinds)
-        and (language is None or q.language == language)
+        if (kinds is None or q.kind in kinds) and (language is None or q.language == language)
     ]
     if not kept:
         found = sorted({(q.kind, q.language) for q in questions})
@@ -68,9 +65,7 @@ def load_questions(
     return kept
 
 
-def sample_questions(
-    questions: Sequence[Question], n: int, seed: int
-) -> list[Question]:
+def sample_questions(questions: Sequence[Question], n: int, seed: int) -> list[Question]:
     """Draw questions so that every language gets the same number, give or take one.
 
     Args:
@@ -175,11 +170,7 @@ def _contains(reply: str, answer: str) -> bool:
 
 
 def _is_latin(character: str) -> bool:
-    return (
-        character.isdigit()
-        or "a" <= character <= "z"
-        or "\u00c0" <= character <= "\u024f"
-    )
+    return character.isdigit() or "a" <= character <= "z" or "\u00c0" <= character <= "\u024f"
 
 
 def _to_question(path: Path, row: int, record: dict[str, Any]) -> Question:
@@ -190,9 +181,7 @@ def _to_question(path: Path, row: int, record: dict[str, Any]) -> Question:
                 f"Each row needs {', '.join(TEXT_FIELDS)}.",
             )
     any_of = record.get("any_of", [])
-    if not isinstance(any_of, list) or not all(
-        isinstance(a, str) and a.strip() for a in any_of
-    ):
+    if not isinstance(any_of, list) or not all(isinstance(a, str) and a.strip() for a in any_of):
         raise DataError(
             f"{path}, row {row}: any_of is {any_of!r}, expected a list of texts.",
             'Write for example "any_of": ["not sure", "cannot know"], or leave it out.',
