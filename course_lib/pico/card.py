@@ -13,7 +13,8 @@ KINDS = {
     "arithmetic": "sums that were not trained",
     "copying": "repeat, spell, pick out",
     "reading": "a question about a text in the message",
-    "unknowable": "says that it does not know",
+    "unknowable": "unknowable things: says that it does not know",
+    "unknown_name": "invented names: says that it does not know them",
 }
 
 HEAD = """---

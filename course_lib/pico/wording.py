@@ -31,9 +31,9 @@ def normalize(text: str) -> str:
     """Reduce a text to what makes it the same question: no case, punctuation or blanks.
 
     Args:
-        text: a question or a wording.
+        text: a question or a wording; signs of arithmetic stay, since 5+3 is not 5-3.
     """
-    return re.sub(r"[\W_]+", "", text.lower())
+    return re.sub(r"[^\w+*/=×÷-]+|_", "", text.lower())
 
 
 def expand_frames(relation: Relation, language: str, frames: Sequence[str]) -> tuple[str, ...]:

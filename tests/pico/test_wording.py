@@ -16,6 +16,7 @@ PARIS = next(f for f in CAPITAL.facts if f.subject["en"] == "France")
 def test_normalize_ignores_case_punctuation_and_blanks():
     assert wording.normalize("What is it?") == wording.normalize(" what, is IT") == "whatisit"
     assert wording.normalize("首都，是哪里？") == "首都是哪里"
+    assert wording.normalize("5 + 3 = ?") == "5+3=" != wording.normalize("5 - 3 = ?")
 
 
 def test_training_wordings_hold_questions_and_noun_phrases_once():
