@@ -2,17 +2,21 @@
 
 from collections.abc import Sequence
 
-import yaml
-
 from course_lib.pico import world
 
-_TEXT = yaml.safe_load((world.TABLE_DIR / "grammar.yaml").read_text(encoding="utf-8"))
+_TEXT = world.read_yaml(world.TABLE_DIR / "grammar.yaml")
+_PLURAL_NOUNS = frozenset(world.read_yaml(world.TABLE_DIR / "nouns.yaml")["plural"])
 _MEASURE_WORD = {
     noun: measure for measure, nouns in _TEXT["measure_words"].items() for noun in nouns.split()
 }
 _IRREGULAR = _TEXT["irregular_plurals"]
 
 SPACE = {"en": " ", "zh": ""}  # what stands between two sentences
+
+
+def is_plural(noun: str) -> bool:
+    """Whether an English noun of the world is always plural: scissors, shoes."""
+    return noun in _PLURAL_NOUNS
 
 
 def plural(noun: str) -> str:

@@ -6,11 +6,9 @@ names here are put together from parts.
 
 import random
 
-import yaml
-
 from course_lib.pico import world
 
-_TEXT = yaml.safe_load((world.TABLE_DIR / "names.yaml").read_text(encoding="utf-8"))
+_TEXT = world.read_yaml(world.TABLE_DIR / "names.yaml")
 
 
 def _signs(text: str) -> tuple[str, ...]:
@@ -18,7 +16,7 @@ def _signs(text: str) -> tuple[str, ...]:
     return tuple(text.replace(" ", ""))
 
 
-_ENGLISH = tuple(_TEXT["english"].split())
+ENGLISH = tuple(_TEXT["english"].split())
 _ENGLISH_SURNAMES = tuple(_TEXT["english_surnames"].split())
 _ODD_LATIN = tuple(_TEXT["odd_latin"].split())
 _SURNAMES = _signs(_TEXT["chinese_surnames"])
@@ -28,9 +26,11 @@ _NICK_FRONT = tuple(_TEXT["chinese_nick_front"].split())
 _NICK = tuple(_TEXT["chinese_nick"].split())
 _PINYIN = tuple(_TEXT["pinyin"].split())
 _SYLLABLES = tuple(
-    start + end for start in _TEXT["syllable_starts"].split() for end in _TEXT["syllable_ends"].split()
+    start + end
+    for start in _TEXT["syllable_starts"].split()
+    for end in _TEXT["syllable_ends"].split()
 )
-_HANDLES = tuple(_TEXT["handles"].split())
+HANDLES = tuple(_TEXT["handles"].split())
 EMOJI = tuple(_TEXT["emoji"].split())
 
 # The characters of GB 2312 in code order: the first 3,755 are the everyday ones.
@@ -46,7 +46,7 @@ COMMON_HAN_SIGNS = HAN_SIGNS[:3755]
 
 def english_name(rng: random.Random) -> str:
     """A common given name from many countries, at times with a family name."""
-    name = rng.choice(_ENGLISH)
+    name = rng.choice(ENGLISH)
     return f"{name} {rng.choice(_ENGLISH_SURNAMES)}" if rng.random() < 0.12 else name
 
 
@@ -106,13 +106,13 @@ def nickname(rng: random.Random, language: str) -> str:
         return rng.choice(_ODD_LATIN)
     if draw == 1:
         joint = rng.choice(("", "_", "-", ".", " "))
-        return rng.choice(_HANDLES) + joint + rng.choice(_HANDLES) + str(rng.randrange(1000))
+        return rng.choice(HANDLES) + joint + rng.choice(HANDLES) + str(rng.randrange(1000))
     if draw == 2:
         return person(rng, language) + rng.choice(("", " ")) + rng.choice(EMOJI)
     if draw == 3:
         return f"{invented_name(rng)}{rng.choice('-_ .')}{rng.randrange(100)}"
     if draw == 4:
-        return f"{english_name(rng)} {rng.choice('ABCDEFGHJKLMPRSTW')}."
+        return f"{rng.choice('ABCDEFGHJKLMPRSTW')}. {rng.choice(_ENGLISH_SURNAMES)}"
     if language == "zh":
         return rng.choice(_NICK) if draw == 5 else chinese_name(rng)
     return pinyin_name(rng) if draw == 5 else person(rng, rng.choice(world.LANGUAGES))

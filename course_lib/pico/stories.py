@@ -3,11 +3,9 @@
 import random
 from collections.abc import Mapping
 
-import yaml
-
 from course_lib.pico import grammar, names, world
 
-_TEXT = yaml.safe_load((world.TABLE_DIR / "stories.yaml").read_text(encoding="utf-8"))
+_TEXT = world.read_yaml(world.TABLE_DIR / "stories.yaml")
 _TABLES = world.load_world().tables
 _SIDE = {"en": 0, "zh": 1}  # where a language stands in the YAML pairs
 # A shark met on a road spoils a story, so animals without legs play only when asked for.
