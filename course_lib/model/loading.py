@@ -43,7 +43,7 @@ def resolve_model(name: str) -> str:
     next_step = (
         "Build it with `tunebook pico build`, or restore data/pico with git."
         if name in BUILT_IN_MODELS
-        else "Use pico-chat, pico-base, a folder with config.json, or an id such as Qwen/Qwen3-0.6B."
+        else "Use pico-chat, pico-base, a folder with config.json, or an id like Qwen/Qwen3-0.6B."
     )
     raise ModelError(f"No model at {name!r}: there is no config.json in {path}.", next_step)
 
@@ -113,7 +113,7 @@ def compute_dtype() -> torch.dtype:
     """bf16 where the processor computes in it, else fp32.
 
     Returns:
-        `torch.bfloat16` on a GPU with bf16 and on CPUs with AVX512-BF16 or AMX; else `torch.float32`.
+        `torch.bfloat16` on GPUs with bf16 and CPUs with AVX512-BF16 or AMX, else `torch.float32`.
     """
     if torch.cuda.is_available():
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
@@ -254,7 +254,7 @@ def _load_error(name: str, error: Exception) -> ModelError:
 
 
 def _refuse_incomplete(name: str, info: dict) -> None:
-    """transformers fills missing weights with random numbers and goes on; a learner must know."""
+    """Missing weights would be filled with random numbers and used; a learner must know."""
     missing = sorted(info.get("missing_keys", ()))
     mismatched = sorted(str(key[0]) for key in info.get("mismatched_keys", ()))
     if missing or mismatched:

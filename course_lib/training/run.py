@@ -4,7 +4,7 @@ import errno
 import os
 import signal
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +47,25 @@ class RunResult:
     steps: int
     train_s: float
     train_cpu_s: float
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run with its data ready: what model, Trainer and callbacks are made from.
+
+    Attributes:
+        config: the run's config.
+        run_dir: its folder.
+        tokenizer: of the base model.
+        data: the packs.
+        plan: steps and rates.
+    """
+
+    config: TrainConfig
+    run_dir: Path
+    tokenizer: PreTrainedTokenizerBase
+    data: rows.TrainingData
+    plan: plan.RunPlan
 
 
 class WholeCheckpointTrainer(Trainer):
@@ -95,18 +114,16 @@ def train(config: TrainConfig, work_dir: Path | str, resume: bool = False) -> Ru
         ModelError: see `loading.load_model`.
     """
     run_dir = Path(work_dir)
-    tokenizer = loading.load_tokenizer(config.base_model)
-    data = rows.prepare_data(config, tokenizer)
-    run_plan = plan.plan_run(config, data)
+    job = prepare(config, run_dir)
     start = folder.open_run(run_dir, config, resume)
     clock = callbacks.Clock()
     hint = f"tunebook train {run_dir / folder.CONFIG_FILE} --work-dir {run_dir} --resume"
     with quiet_libraries(), _errors_logged(run_dir, resume_hint=hint):
         model = build_model(config)
-        trainer = build_trainer(model, tokenizer, config, data, run_plan, run_dir)
-        for callback in _callbacks(model, tokenizer, config, data, run_plan, run_dir, clock):
+        trainer = build_trainer(model, job)
+        for callback in _callbacks(model, job, clock):
             trainer.add_callback(callback)
-        if start is None or start.step < run_plan.total_steps:
+        if start is None or start.step < job.plan.total_steps:
             trainer.train(resume_from_checkpoint=str(start.path) if start else None)
     last = checkpoints.latest_checkpoint(run_dir)
     best = checkpoints.best_checkpoint(run_dir) if config.keep_best else None
@@ -118,6 +135,25 @@ def train(config: TrainConfig, work_dir: Path | str, resume: bool = False) -> Ru
         train_s=clock.train_s,
         train_cpu_s=clock.train_cpu_s,
     )
+
+
+def prepare(config: TrainConfig, run_dir: Path) -> Job:
+    """Read, tokenize and pack the data, and plan the run; nothing is written.
+
+    Args:
+        config: the run's config.
+        run_dir: where it would write.
+
+    Returns:
+        The job.
+
+    Raises:
+        DataError: see `rows.load_rows`.
+        RunError: see `plan.plan_run`.
+    """
+    tokenizer = loading.load_tokenizer(config.base_model)
+    data = rows.prepare_data(config, tokenizer)
+    return Job(config, run_dir, tokenizer, data, plan.plan_run(config, data))
 
 
 def build_model(config: TrainConfig) -> PeftModel:
@@ -137,34 +173,23 @@ def build_model(config: TrainConfig) -> PeftModel:
     return peft_model.train()
 
 
-def build_trainer(
-    model: PeftModel,
-    tokenizer: PreTrainedTokenizerBase,
-    config: TrainConfig,
-    data: rows.TrainingData,
-    run_plan: plan.RunPlan,
-    run_dir: Path,
-) -> WholeCheckpointTrainer:
+def build_trainer(model: PeftModel, job: Job) -> WholeCheckpointTrainer:
     """The Trainer of a run.
 
     Args:
         model: from `build_model`.
-        tokenizer: of the base model.
-        config: the run's config.
-        data: its packs.
-        run_plan: its steps.
-        run_dir: its folder.
+        job: the run.
 
     Returns:
         A Trainer that saves whole checkpoints and prints nothing.
     """
     trainer = WholeCheckpointTrainer(
         model=model,
-        args=_arguments(config, run_plan, run_dir),
-        train_dataset=data.packs,
-        data_collator=lambda packs: collate(packs, tokenizer.pad_token_id),
+        args=_arguments(job),
+        train_dataset=job.data.packs,
+        data_collator=lambda packs: collate(packs, job.tokenizer.pad_token_id),
     )
-    trainer.base_model = config.base_model
+    trainer.base_model = job.config.base_model
     trainer.remove_callback(PrinterCallback)
     return trainer
 
@@ -183,23 +208,24 @@ def collate(packs: Sequence[packing.Pack], pad_token_id: int) -> dict[str, torch
     return {k: torch.tensor(v) for k, v in packing.pad_packs(packs, pad_token_id).items()}
 
 
-def _arguments(config: TrainConfig, run_plan: plan.RunPlan, run_dir: Path) -> TrainingArguments:
+def _arguments(job: Job) -> TrainingArguments:
+    config = job.config
     on_gpu = torch.cuda.is_available()
     return TrainingArguments(
-        output_dir=str(run_dir),
-        max_steps=run_plan.total_steps,
+        output_dir=str(job.run_dir),
+        max_steps=job.plan.total_steps,
         per_device_train_batch_size=config.per_device_train_batch_size,
         gradient_accumulation_steps=config.gradient_accumulation_steps,
         **({"activation_checkpointing": True} if config.gradient_checkpointing else {}),
         learning_rate=config.learning_rate,
         lr_scheduler_type=config.lr_scheduler_type,
-        warmup_steps=run_plan.warmup_steps,
+        warmup_steps=job.plan.warmup_steps,
         weight_decay=config.weight_decay,
         max_grad_norm=config.max_grad_norm,
         seed=config.seed,
         logging_steps=config.logging_steps,
         save_strategy="steps",
-        save_steps=run_plan.save_steps,
+        save_steps=job.plan.save_steps,
         report_to="none",
         disable_tqdm=True,
         use_cpu=not on_gpu,
@@ -210,37 +236,34 @@ def _arguments(config: TrainConfig, run_plan: plan.RunPlan, run_dir: Path) -> Tr
 
 
 def _callbacks(
-    model: PeftModel,
-    tokenizer: PreTrainedTokenizerBase,
-    config: TrainConfig,
-    data: rows.TrainingData,
-    run_plan: plan.RunPlan,
-    run_dir: Path,
-    clock: callbacks.Clock,
+    model: PeftModel, job: Job, clock: callbacks.Clock
 ) -> Iterator[callbacks.TrainerCallback]:
-    yield callbacks.ProgressLog(run_dir, clock, data.row_tokens / run_plan.steps_per_epoch)
+    config, run_dir = job.config, job.run_dir
+    yield callbacks.ProgressLog(run_dir, clock, job.data.row_tokens / job.plan.steps_per_epoch)
     if config.sample_prompts:
-
-        def reply_to(prompts: Sequence[str]) -> list[str]:
-            talks = [[{"role": "user", "content": prompt}] for prompt in prompts]
-            replies = generation.reply_to_all(model, tokenizer, talks, SAMPLE_SETTINGS)
-            return [reply.text for reply in replies]
-
         yield callbacks.SampleReplies(
-            run_dir, clock, config.sample_prompts, config.sample_every_steps, reply_to
+            run_dir, clock, config.sample_prompts, config.sample_every_steps, _replier(model, job)
         )
     yield callbacks.CheckpointScores(
-        run_dir, clock, _scorer(model, tokenizer, config), config.keep_last, config.keep_best
+        run_dir, clock, _scorer(model, job), config.keep_last, config.keep_best
     )
 
 
-def _scorer(
-    model: PeftModel, tokenizer: PreTrainedTokenizerBase, config: TrainConfig
-) -> Callable[[], dict[str, Any]] | None:
+def _replier(model: PeftModel, job: Job) -> callbacks.Replier:
+    def reply_to(prompts: Sequence[str]) -> list[str]:
+        talks = [[{"role": "user", "content": prompt}] for prompt in prompts]
+        replies = generation.reply_to_all(model, job.tokenizer, talks, SAMPLE_SETTINGS)
+        return [reply.text for reply in replies]
+
+    return reply_to
+
+
+def _scorer(model: PeftModel, job: Job) -> callbacks.Scorer | None:
+    config = job.config
     if config.suite == "none":
         return None
     return lambda: assistant.score_assistant(
-        model, tokenizer, config.assistant_name, n_retained=config.retained_questions
+        model, job.tokenizer, config.assistant_name, n_retained=config.retained_questions
     ).as_json()
 
 
@@ -257,7 +280,7 @@ def _errors_logged(run_dir: Path, resume_hint: str) -> Iterator[None]:
         _log_error(run_dir, f"{type(error).__name__}: {error}")
         if is_disk_full(error):
             raise RunError(
-                f"The disk is full: {run_dir} could not be written. Finished checkpoints are whole.",
+                f"The disk is full: {run_dir} cannot be written. Finished checkpoints are whole.",
                 f"Free some space, then go on with `{resume_hint}`.",
             ) from error
         raise
