@@ -101,12 +101,14 @@ class TokenQueue(BaseStreamer):
     transformers' TextIteratorStreamer hands over text, but it forgets what stood before a line
     break, and with it the blanks that a SentencePiece tokenizer writes at the start of a line.
 
-    Args:
-        events: receives the token ids, one by one.
+    Attributes:
+        events: the token ids, one by one; whoever runs `generate` adds None or its error.
+        is_cancelled: set when nobody reads any more.
     """
 
-    def __init__(self, events: "queue.Queue[Any]") -> None:
-        self.events = events
+    def __init__(self) -> None:
+        self.events: queue.Queue[Any] = queue.Queue()
+        self.is_cancelled = threading.Event()
         self.is_prompt = True
 
     def put(self, value: torch.Tensor) -> None:

@@ -1,8 +1,8 @@
 """From a conversation to a reply: one token stream for a chat, or many replies in batches."""
 
 import hashlib
+import logging
 import math
-import queue
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.generation.streamers import BaseStreamer
 
 from course_lib.chat import decoding
 from course_lib.data import chat_template, encoders
@@ -96,23 +95,21 @@ def stream_reply(
     """
     prompt = _encode(model, tokenizer, messages, settings)
     end_ids = end_token_ids(model, tokenizer)
-    is_cancelled = threading.Event()
-    events: queue.Queue[Any] = queue.Queue()
-    streamer = decoding.TokenQueue(events)
+    tokens = decoding.TokenQueue()
 
     def generate() -> None:
         try:
-            _generate(model, tokenizer, [prompt], settings, streamer, is_cancelled)
-            events.put(None)
+            _generate(model, tokenizer, [prompt], settings, tokens)
+            tokens.events.put(None)
         except BaseException as error:  # raised again where the reply is read
-            events.put(error)
+            tokens.events.put(error)
 
     thread = threading.Thread(target=generate, name="tunebook-reply", daemon=True)
     thread.start()
     try:
-        yield from decoding.read_pieces(events, tokenizer, settings.stop_words, end_ids)
+        yield from decoding.read_pieces(tokens.events, tokenizer, settings.stop_words, end_ids)
     finally:
-        is_cancelled.set()
+        tokens.is_cancelled.set()
         thread.join()
 
 
@@ -207,8 +204,7 @@ def _generate(
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Sequence[int]],
     settings: GenerationSettings,
-    streamer: BaseStreamer | None = None,
-    is_cancelled: threading.Event | None = None,
+    tokens: decoding.TokenQueue | None = None,
 ) -> list[list[int]]:
     """Run the model on a batch; returns each row's new tokens."""
     width = max(map(len, prompts))
@@ -216,17 +212,16 @@ def _generate(
     # Padding stands on the left, so that each prompt ends where its reply starts.
     rows = [[config.pad_token_id] * (width - len(prompt)) + list(prompt) for prompt in prompts]
     mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
-    stop = decoding.StopWhen(
-        tokenizer, width, settings.stop_words, is_cancelled or threading.Event()
-    )
-    with _in_eval_mode(model):
+    is_cancelled = tokens.is_cancelled if tokens else threading.Event()
+    stop = decoding.StopWhen(tokenizer, width, settings.stop_words, is_cancelled)
+    with _in_eval_mode(model), _without_length_note():
         output = model.generate(
             input_ids=torch.tensor(rows, device=model.device),
             attention_mask=torch.tensor(mask, device=model.device),
             generation_config=config,
             logits_processor=_samplers(settings, prompts),
             stopping_criteria=[stop],
-            streamer=streamer,
+            streamer=tokens,
         )
     return output[:, width:].tolist()
 
@@ -274,6 +269,21 @@ def _in_eval_mode(model: PreTrainedModel) -> Iterator[None]:
     finally:
         for module in in_training:
             module.training = True
+
+
+@contextmanager
+def _without_length_note() -> Iterator[None]:
+    """Hide the note that max_new_tokens wins over the model's own max_length: it should."""
+
+    def is_news(record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith("Both `max_new_tokens`")
+
+    logger = logging.getLogger("transformers.generation.utils")
+    logger.addFilter(is_news)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_news)
 
 
 def _to_reply(

@@ -1,3 +1,4 @@
+import logging
 import threading
 import time
 from contextlib import contextmanager
@@ -250,13 +251,18 @@ def test_the_templates_end_of_turn_token_ends_a_reply_even_when_the_model_names_
     assert reply.has_ended
 
 
-def test_what_the_models_own_files_say_about_sampling_changes_nothing(
-    pico_model, pico_tokenizer, greedy_replies, monkeypatch
+def test_what_the_models_own_files_say_about_generation_changes_nothing(
+    pico_model, pico_tokenizer, greedy_replies, monkeypatch, caplog
 ):
-    for name, value in {"do_sample": True, "temperature": 5.0, "repetition_penalty": 3.0}.items():
+    own = {"do_sample": True, "temperature": 5.0, "repetition_penalty": 3.0, "max_length": 9}
+    for name, value in own.items():
         monkeypatch.setattr(pico_model.generation_config, name, value)
+    logger = logging.getLogger("transformers.generation.utils")
+    monkeypatch.setattr(logger, "handlers", [caplog.handler])
     replies = generation.reply_to_all(pico_model, pico_tokenizer, CONVERSATIONS[:4], SHORT)
     assert replies == greedy_replies[:4]
+    assert caplog.messages == []  # a warning for each reply would bury a lesson
+    assert logger.filters == []
 
 
 def test_a_prompt_that_does_not_fit_is_refused(pico_model, pico_tokenizer):
