@@ -82,49 +82,36 @@ def retained_share_of_base(before: Mapping[str, Any], after: Mapping[str, Any]) 
 
 def report_row(
     lesson: str,
-    measure: str,
-    before: float,
-    after: float,
+    compared: Mapping[str, Any],
     n: int,
     goal: float | None = None,
-    lower_is_better: bool = False,
+    lower_is_better: Collection[str] = LOWER_IS_BETTER,
 ) -> dict[str, Any]:
     """One line of the report card: what a lesson changed, on how many held-out items.
 
     Args:
         lesson: the lesson's name, such as "04 personal assistant".
-        measure: what was measured, in words.
-        before: the base model's value.
-        after: the tuned model's value.
+        compared: one row of `compare`.
         n: how many items stand behind each value.
         goal: what the lesson asks for; None for no goal.
-        lower_is_better: the goal is an upper limit.
+        lower_is_better: the measures whose goal is an upper limit.
 
     Returns:
-        The values under their names, and `is_reached` (None without a goal).
+        The row with `lesson`, `n`, `goal` and `is_reached` (None without a goal).
 
     Raises:
-        DataError: a value is not a finite number, or nothing was measured.
+        DataError: nothing was measured, or the goal is not a finite number.
     """
-    values = {"before": before, "after": after, "goal": 0.0 if goal is None else goal}
-    wrong = [f"{name} is {value!r}" for name, value in values.items() if not _is_number(value)]
-    if wrong or n < 1:
+    if n < 1 or not (goal is None or _is_number(goal)):
         raise DataError(
-            f"{lesson}, {measure}: {'; '.join(wrong) or f'n is {n}'}.",
-            "Give numbers that were measured on at least one item.",
+            f"{lesson}, {compared['measure']}: n is {n}, goal is {goal!r}.",
+            "Measure at least one item, and give the goal as a number.",
         )
     is_reached = None
     if goal is not None:
-        is_reached = after <= goal if lower_is_better else after >= goal
-    return {
-        "lesson": lesson,
-        "measure": measure,
-        "before": before,
-        "after": after,
-        "n": n,
-        "goal": goal,
-        "is_reached": is_reached,
-    }
+        is_upper = compared["measure"] in lower_is_better
+        is_reached = compared["after"] <= goal if is_upper else compared["after"] >= goal
+    return {"lesson": lesson, **compared, "n": n, "goal": goal, "is_reached": is_reached}
 
 
 def _is_number(value: Any) -> bool:

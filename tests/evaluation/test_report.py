@@ -57,31 +57,25 @@ def test_retained_knowledge_needs_both_scores(before, after, message):
 
 
 @pytest.mark.parametrize(
-    ("goal", "lower_is_better", "is_reached"),
-    [(0.8, False, True), (0.9, False, True), (0.95, False, False), (0.8, True, False),
-     (0.95, True, True), (None, False, None)],
-)  # fmt: skip
-def test_a_row_says_whether_the_goal_is_reached(goal, lower_is_better, is_reached):
-    row = report.report_row("04", "unseen", 0.0, 0.9, 35, goal, lower_is_better)
-    assert row == {
-        "lesson": "04",
-        "measure": "unseen",
-        "before": 0.0,
-        "after": 0.9,
-        "n": 35,
-        "goal": goal,
-        "is_reached": is_reached,
-    }
+    ("measure", "goal", "is_reached"),
+    [
+        ("unseen", 0.7, True),
+        ("unseen", 0.75, True),
+        ("unseen", 0.8, False),
+        ("near", 0.2, False),
+        ("near", 0.3, True),
+        ("near", None, None),
+    ],
+)
+def test_a_row_says_whether_the_goal_is_reached(measure, goal, is_reached):
+    compared = {row["measure"]: row for row in report.compare(BEFORE, AFTER)}[measure]
+    row = report.report_row("04", compared, 35, goal)
+    assert row == {"lesson": "04", **compared, "n": 35, "goal": goal, "is_reached": is_reached}
 
 
 @pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ((float("nan"), 0.9, 35), "before is nan"),
-        ((0.0, None, 35), "after is None"),
-        ((0.0, 0.9, 0), "n is 0"),
-    ],
+    ("n", "goal", "message"), [(0, None, "n is 0"), (35, float("nan"), "goal is nan")]
 )
-def test_a_row_needs_measured_numbers(values, message):
+def test_a_row_needs_items_and_a_goal_that_can_be_reached(n, goal, message):
     with pytest.raises(DataError, match=message):
-        report.report_row("04", "unseen", *values)
+        report.report_row("04", report.compare(BEFORE, AFTER)[0], n, goal)
