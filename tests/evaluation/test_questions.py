@@ -49,9 +49,7 @@ def test_an_empty_expected_answer_is_refused(expected):
 
 
 def write(path, *records):
-    path.write_text(
-        "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in records), "utf-8"
-    )
+    path.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in records), "utf-8")
     return path
 
 
@@ -68,15 +66,11 @@ def test_questions_are_read_and_filtered(tmp_path):
         Question("几条腿？", "4", "zh", "noun_phrase"),
         Question("How many legs?", "4", "en", "unknown", "legs", ("not sure",)),
     ]
-    assert [
-        q.kind for q in questions.load_questions(path, kinds=("pair", "unknown"))
-    ] == [
+    assert [q.kind for q in questions.load_questions(path, kinds=("pair", "unknown"))] == [
         "pair",
         "unknown",
     ]
-    assert [q.prompt for q in questions.load_questions(path, language="zh")] == [
-        "几条腿？"
-    ]
+    assert [q.prompt for q in questions.load_questions(path, language="zh")] == ["几条腿？"]
     assert questions.load_questions(path, kinds=["unknown"])[0].answers == (
         "4",
         "not sure",
