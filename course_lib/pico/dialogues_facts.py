@@ -25,8 +25,10 @@ STYLE_NAMES = (
     "plain",
 )
 OTHER = {"en": "zh", "zh": "en"}
-# Topics whose subjects take an article in English: "What about an owl?"
-ARTICLE_TOPICS = frozenset({"animal", "object", "job"})
+# How a subject stands in "What about ...?": an owl, the harp, "goose", 《红楼梦》.
+ARTICLE_TOPICS = frozenset({"animal", "food", "object", "job", "shape"})
+DEFINITE_TOPICS = frozenset({"music", "body"})
+QUOTED_TOPICS = frozenset({"word", "translation"})
 # A subject of these topics does not fit behind "What about"; nor a wrong answer in a sentence.
 NO_SWAP_TOPICS = frozenset({"unit", "definition"})
 
@@ -108,8 +110,13 @@ def _followable(
 
 def _subject_in_text(relation: Relation, fact: Fact, language: str) -> str:
     subject = fact.subject[language]
-    has_article = language == "en" and relation.topic in ARTICLE_TOPICS
-    return world.with_article(subject) if has_article else subject
+    if relation.topic in QUOTED_TOPICS:
+        return f'"{subject}"' if language == "en" else f"“{subject}”"
+    if language == "zh":
+        return f"《{subject}》" if relation.topic == "book" else subject
+    if relation.topic in DEFINITE_TOPICS:
+        return f"the {subject}"
+    return world.with_article(subject) if relation.topic in ARTICLE_TOPICS else subject
 
 
 def follow_up(rng: random.Random, language: str) -> list[Message]:
@@ -126,7 +133,7 @@ def follow_up(rng: random.Random, language: str) -> list[Message]:
                 ask, wording.state(rng, relation, fact, language, pronoun=pronoun)
             )
         elif relation.topic not in NO_SWAP_TOPICS and draw < 0.85:
-            fact = rng.choice(relation.facts)
+            fact = _another_fact(rng, relation, fact)
             subject = _subject_in_text(relation, fact, language)
             ask = talk.say(rng, PHRASES["what_about"][language], x=subject)
             messages += talk.turn(ask, wording.state(rng, relation, fact, language))
@@ -134,6 +141,14 @@ def follow_up(rng: random.Random, language: str) -> list[Message]:
             more, relation, fact = fact_question(rng, language)
             messages += more
     return messages
+
+
+def _another_fact(rng: random.Random, relation: Relation, fact: Fact) -> Fact:
+    """A fact of the same relation about another subject."""
+    while True:
+        other = rng.choice(relation.facts)
+        if other.subject != fact.subject:
+            return other
 
 
 def _swappable_fact(rng: random.Random, language: str) -> tuple[Relation, Fact]:

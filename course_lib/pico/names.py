@@ -30,6 +30,7 @@ _SYLLABLES = tuple(
     for start in _TEXT["syllable_starts"].split()
     for end in _TEXT["syllable_ends"].split()
 )
+_UNKIND_LETTERS = tuple(_TEXT["invented_unkind"].split())
 HANDLES = tuple(_TEXT["handles"].split())
 EMOJI = tuple(_TEXT["emoji"].split())
 
@@ -41,7 +42,8 @@ HAN_SIGNS = tuple(
     for cell in range(0xA1, 0xFF)
     if (sign := bytes([row, cell]).decode("gb2312", "ignore"))
 )
-COMMON_HAN_SIGNS = HAN_SIGNS[:3755]
+_UNKIND_SIGNS = frozenset(_signs(_TEXT["chinese_unkind"]))
+COMMON_HAN_SIGNS = tuple(sign for sign in HAN_SIGNS[:3755] if sign not in _UNKIND_SIGNS)
 
 
 def english_name(rng: random.Random) -> str:
@@ -64,7 +66,10 @@ def chinese_name(rng: random.Random) -> str:
 
 def invented_name(rng: random.Random) -> str:
     """A name that no one has, such as Brokelan: it can be copied but not remembered."""
-    return "".join(rng.choices(_SYLLABLES, k=2 + (rng.random() < 0.35))).capitalize()
+    while True:
+        name = "".join(rng.choices(_SYLLABLES, k=2 + (rng.random() < 0.35)))
+        if not any(part in name for part in _UNKIND_LETTERS):
+            return name.capitalize()
 
 
 def pinyin_name(rng: random.Random) -> str:

@@ -48,3 +48,11 @@ def test_nicknames_hold_apostrophes_hyphens_digits_blanks_and_emoji():
     text = "".join(names.nickname(rng, "en") for _ in range(2000))
     assert all(sign in text for sign in "'-_ 7.")
     assert any(sign in text for sign in names.EMOJI)
+
+
+def test_names_are_kind():
+    rng = random.Random(7)
+    invented = "".join(names.invented_name(rng).lower() + " " for _ in range(20_000))
+    assert not any(part in invented for part in ("shit", "nazi", "rape", "negro"))
+    chinese = "".join(names.chinese_name(rng) for _ in range(20_000))
+    assert not set("死屎渣秃鄙") & set(chinese)
