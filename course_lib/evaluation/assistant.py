@@ -179,6 +179,7 @@ class _Answer:
 
     @property
     def is_wrong(self) -> bool:
+        """Near questions turn it around: there the introduction is the mistake."""
         return self.is_hit == (self.part == "near")
 
 
