@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
-from course_lib.pico import corpus, tokenizer, wording
+from course_lib.pico import corpus, marks, tokenizer, wording
 
 TEXTS_PER_SHARD = 2000
+MARK_SHARE = {"dialogues": 0.015, "plain": 0.04}  # texts that show rare signs and words
 
 
 @dataclass(frozen=True)
@@ -80,10 +81,16 @@ def _holds(text: str, held_out: frozenset[str]) -> bool:
 
 
 def _make_dialogue(rng: random.Random) -> str:
-    return tokenizer.render(corpus.chat_dialogue(rng))
+    is_mark = rng.random() < MARK_SHARE["dialogues"]
+    return tokenizer.render(marks.repeat(rng) if is_mark else corpus.chat_dialogue(rng))
+
+
+def _make_passage(rng: random.Random) -> str:
+    is_mark = rng.random() < MARK_SHARE["plain"]
+    return marks.page(rng) if is_mark else corpus.plain_document(rng)
 
 
 _MAKERS: Mapping[str, Callable[[random.Random], str]] = {
     "dialogues": _make_dialogue,
-    "plain": corpus.plain_document,
+    "plain": _make_passage,
 }

@@ -4,7 +4,7 @@ Every text can be written, since single bytes are tokens. Chinese characters and
 alone, so that a name or a number is copied sign by sign and never hidden in a rare token.
 """
 
-import string
+import re
 from collections.abc import Iterable, Iterator
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -91,13 +91,14 @@ def render(messages: Iterable[dict[str, str]]) -> str:
 
 def _with_must_haves(texts: Iterable[str]) -> Iterator[str]:
     """The texts, then every sign of the world's data and every must-have, often enough."""
-    yield from texts
+    # A special token is never cut into pieces, so its letters must not shape the others.
+    special = re.compile("|".join(map(re.escape, SPECIAL_TOKENS)))
+    yield from (special.sub("\n", text) for text in texts)
     must = world.read_yaml(world.TABLE_DIR / "tokens.yaml")
     for sign in sorted(_signs_of_data()):
         yield from [sign] * SIGN_COPIES
-    # Blanks between them, so that each sign also becomes a token of its own.
-    alone = " ".join(string.ascii_letters + string.punctuation + must["signs"] + must["emoji"])
-    yield from [alone] * LINE_COPIES
+    for sign in must["signs"] + must["emoji"]:  # ASCII signs are bytes: tokens from the start
+        yield from [sign] * LINE_COPIES
     yield from must["lines"] * LINE_COPIES
     words = must["words"].split()
     for word in [*words, *(f" {word}" for word in words), *must["roles"]]:

@@ -18,8 +18,10 @@ FILES = ["README.md", "base", "build.json", "chat", "questions.jsonl", "replay.j
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pico") / "toy"
-    lines = []
+    lines, threads = [], torch.get_num_threads()
+    torch.set_num_threads(1)  # for a model of this size, more threads only wait for each other
     record = build.build(folder, build.TINY, workers=1, report=lines.append)
+    torch.set_num_threads(threads)
     return folder, record, lines
 
 
