@@ -9,7 +9,7 @@ PYTEST_ARGS ?=
 # With REPORTS=<folder>, each suite writes its counts to <folder>/<suite>.xml.
 REPORTS ?=
 
-PYTEST = $(TEST_ENV) $(PY) -m pytest -q $(if $(REPORTS),--junitxml=$(REPORTS)/$@.xml) $(PYTEST_ARGS)
+PYTEST = $(TEST_ENV) "$(PY)" -m pytest -q $(if $(REPORTS),"--junitxml=$(REPORTS)/$@.xml") $(PYTEST_ARGS)
 TEST_ENV = HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false OMP_NUM_THREADS=2 TUNEBOOK_TIER=pico
 NBVAL = --nbval-lax --nbval-current-env --nbval-cell-timeout=120 \
 	--nbval-kernel-startup-timeout=120 --nbval-sanitize-with=tests/nbval_sanitize.cfg
@@ -24,13 +24,13 @@ help: ## list the commands
 lab: $(VENV)/.ready ## open JupyterLab on lesson 00 (this machine only, with its token)
 	@root=; if [ "$$(id -u)" = 0 ]; then root=--allow-root; fi; \
 	exec env JUPYTER_PREFER_ENV_PATH=1 JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" \
-		$(PY) -m jupyterlab --ServerApp.ip=127.0.0.1 $$root $(LAB_ARGS) \
+		"$(PY)" -m jupyterlab --ServerApp.ip=127.0.0.1 $$root $(LAB_ARGS) \
 		--LabApp.default_url=/lab/tree/notebooks/00_start.ipynb
 
 test: lint unit notebooks browser ## run every check: lint, unit, notebooks, browser
 
 lint: $(VENV)/.ready-test ## check the style of code and notebooks
-	@$(PY) -m ruff check .
+	@"$(PY)" -m ruff check .
 
 unit: $(VENV)/.ready-test ## run the tests of the library
 	@$(PYTEST) tests --ignore=tests/browser
@@ -53,13 +53,13 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 		$(PYTHON) --version; \
 		echo "  -> name another one, for example: make $(MAKECMDGOALS) PYTHON=python3.12"; \
 		exit 1; }
-	@$(PY) -m pip --version >/dev/null 2>&1 || { \
+	@"$(PY)" -m pip --version >/dev/null 2>&1 || { \
 		rm -rf $(VENV); \
 		$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }; }
 	@echo "Installing into $(VENV): once, some minutes, several GB with CUDA libraries on Linux."
-	@$(PY) -m pip install -c constraints.txt -e .
+	@"$(PY)" -m pip install -c constraints.txt -e .
 	@touch $@
 
 $(VENV)/.ready-test: $(VENV)/.ready
-	@$(PY) -m pip install -q -c constraints.txt -e ".[test]"
+	@"$(PY)" -m pip install -q -c constraints.txt -e ".[test]"
 	@touch $@
