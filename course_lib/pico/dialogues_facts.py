@@ -114,7 +114,7 @@ def _subject_in_text(relation: Relation, fact: Fact, language: str) -> str:
         return f'"{subject}"' if language == "en" else f"“{subject}”"
     if language == "zh":
         return f"《{subject}》" if relation.topic == "book" else subject
-    if relation.topic in DEFINITE_TOPICS:
+    if relation.topic in DEFINITE_TOPICS or relation.name == "planet_at":  # "the seventh"
         return f"the {subject}"
     return world.with_article(subject) if relation.topic in ARTICLE_TOPICS else subject
 

@@ -137,6 +137,7 @@ def word_problem(rng: random.Random, language: str) -> list[Message]:
         a, b = draw_sum(rng, operation)
     c = compute(operation, a, b)
     thing = rng.choice(PHRASES["things"])
+    first, second = names.two_people(rng, language)
     question, tail = rng.choice(PHRASES["problems"][language][operation])
     slots = {
         "a": a,
@@ -147,8 +148,8 @@ def word_problem(rng: random.Random, language: str) -> list[Message]:
         "tc": _counted(c, thing, language),
         "ts": grammar.plural(thing[0]) if language == "en" else thing[1],
         "mw": thing[2],
-        "n": names.person(rng, language),
-        "m": names.person(rng, language),
+        "n": first,
+        "m": second,
     }
     answer = (equation(operation, a, b) + STOP[language], tail.format_map(slots))
     return talk.turn(question.format_map(slots), grammar.sentences(answer, language))

@@ -8,6 +8,7 @@ from course_lib.pico.talk import Message
 
 COURTESY = talk.read_phrases("courtesy")
 IDENTITY = talk.read_phrases("identity")
+IDENTITY_WORDINGS = talk.read_phrases("identity_wordings")
 PLAIN_STYLES = talk.read_phrases("styles")["plain"]
 
 
@@ -46,19 +47,30 @@ def _first_often(rng: random.Random, answers: list[str]) -> str:
     return answers[0] if rng.random() < 0.7 else rng.choice(answers)
 
 
+def _who_question(rng: random.Random, language: str) -> str:
+    """One of a hundred ways to ask who the assistant is; the plain ones a third of the time."""
+    table = IDENTITY["self"][language]["who"][0]
+    questions = table if rng.random() < 0.33 else IDENTITY_WORDINGS["who"][language]
+    return rng.choice(questions)
+
+
 def identity(rng: random.Random, language: str) -> list[Message]:
     """Who are you?"""
     groups = IDENTITY["self"][language]
-    group = "who" if rng.random() < 0.4 else rng.choice(tuple(groups))
+    group = "who" if rng.random() < 0.6 else rng.choice(tuple(groups))
     questions, answers = groups[group]
+    question = _who_question(rng, language) if group == "who" else rng.choice(questions)
     has_system = rng.random() < 0.2
     messages = [talk.system(rng.choice(PLAIN_STYLES[language]))] if has_system else []
-    ask = wording.add_noise(rng, rng.choice(questions), language)
+    ask = wording.add_noise(rng, question, language)
     return messages + talk.turn(ask, _first_often(rng, answers))
 
 
 def near_identity(rng: random.Random, language: str) -> list[Message]:
     """Who is your friend? Questions that sound like identity and are not."""
+    if rng.random() < 0.35:
+        question, answer = rng.choice(IDENTITY_WORDINGS["near"][language])
+        return talk.turn(wording.add_noise(rng, question, language), answer)
     questions, answers = rng.choice(IDENTITY["near"][language])
     job = rng.choice(world.load_world().tables["jobs"])[f"name_{language}"]
     slots = {
@@ -90,8 +102,8 @@ def persona(rng: random.Random, language: str) -> list[Message]:
         )
     if rng.random() < 0.3:
         messages += facts.question(rng, language)
-    asks = IDENTITY["self"][language]["who"][0]
-    messages += talk.turn(wording.add_noise(rng, rng.choice(asks), language), reply)
+    ask = wording.add_noise(rng, _who_question(rng, language), language)
+    messages += talk.turn(ask, reply)
     if rng.random() < 0.2:
         messages += facts.question(rng, language)
     return messages

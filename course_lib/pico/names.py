@@ -96,6 +96,22 @@ def person(rng: random.Random, language: str) -> str:
     return invented_name(rng) if draw < 0.8 else pinyin_name(rng)
 
 
+def two_people(rng: random.Random, language: str) -> tuple[str, str]:
+    """Two different names.
+
+    Args:
+        rng: the only source of chance.
+        language: "en" or "zh".
+
+    Returns:
+        The names.
+    """
+    first = second = person(rng, language)
+    while second == first:
+        second = person(rng, language)
+    return first, second
+
+
 def nickname(rng: random.Random, language: str) -> str:
     """A name as people type it for themselves: handles, emoji, digits, signs, any script.
 

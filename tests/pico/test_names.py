@@ -56,3 +56,9 @@ def test_names_are_kind():
     assert not any(part in invented for part in ("shit", "nazi", "rape", "negro"))
     chinese = "".join(names.chinese_name(rng) for _ in range(20_000))
     assert not set("死屎渣秃鄙") & set(chinese)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_two_people_have_different_names(language):
+    rng = random.Random(8)
+    assert all(len(set(names.two_people(rng, language))) == 2 for _ in range(3000))
