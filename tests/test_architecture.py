@@ -122,7 +122,7 @@ def test_modules_on_data_load_no_model_library(path):
         assert {package_of(name) for name in names} & HEAVY == set()
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("__init__.py")), ids=str)
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("__init__.py")), ids=lambda p: name_of(p))
 def test_a_package_file_holds_a_docstring_and_nothing_to_import(path):
     body = tree_of(path).body
     assert ast.get_docstring(tree_of(path))
