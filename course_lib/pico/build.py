@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -69,7 +69,8 @@ class _Clock:
         self.started = time.monotonic()
 
     @contextmanager
-    def part(self, name: str):
+    def part(self, name: str) -> Iterator[None]:
+        """Report and measure one part of the build."""
         self.report(f"{name} ...")
         started = time.monotonic()
         yield
@@ -77,9 +78,11 @@ class _Clock:
         self.report(f"{name}: {self.seconds[name]} s")
 
     def log(self, entry: Mapping[str, float]) -> None:
+        """Report a line of a training log."""
         self.report("  " + "  ".join(f"{name} {value}" for name, value in entry.items()))
 
     def all_seconds(self) -> dict[str, float]:
+        """The seconds of each part, and of the whole build so far."""
         return {**self.seconds, "total": round(time.monotonic() - self.started, 1)}
 
 
@@ -341,10 +344,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
 
     def report(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
 
     record = build(arguments.out, parse_settings(arguments), arguments.workers, report)
-    print(json.dumps({"seconds": record["seconds"], "scores": record["scores"]}, indent=1))
+    result = {"seconds": record["seconds"], "scores": record["scores"]}
+    sys.stdout.write(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

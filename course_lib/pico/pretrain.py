@@ -211,9 +211,7 @@ def train_stage(
     return {**entry, "tokens": tokens}
 
 
-def _loss(
-    model: LlamaForCausalLM, input_ids: torch.Tensor, labels: torch.Tensor
-) -> torch.Tensor:
+def _loss(model: LlamaForCausalLM, input_ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Mean loss of the next token. Padding stands on the right, so no mask is needed."""
     hidden = model.model(input_ids=input_ids, use_cache=False).last_hidden_state[:, :-1]
     logits = model.lm_head(hidden).flatten(0, 1)

@@ -152,9 +152,7 @@ def _decapitalize(wording: str, question: str, subject: str) -> str:
     return question[:1].lower() + question[1:]
 
 
-def _fill_frame(
-    rng: random.Random, frame: str, values: Mapping[str, str], language: str
-) -> str:
+def _fill_frame(rng: random.Random, frame: str, values: Mapping[str, str], language: str) -> str:
     """Fill the marks of a frame: given values first, all others drawn anew."""
 
     def value(match: re.Match[str]) -> str:

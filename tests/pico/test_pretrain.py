@@ -19,10 +19,19 @@ def texts(*rows):
     return TokenizedTexts(np.concatenate([np.array(row, np.uint16) for row in rows]), lengths)
 
 
-@pytest.mark.parametrize(("step", "factor"), [
-    # worked out by hand: 100 steps, 11 to warm up (at most a tenth), hold to 60, then a line
-    (0, 1 / 11), (4, 5 / 11), (10, 1.0), (59, 1.0), (60, 1.0), (80, 0.5), (99, 0.025),
-])
+@pytest.mark.parametrize(
+    ("step", "factor"),
+    [
+        # worked out by hand: 100 steps, 11 to warm up (at most a tenth), hold to 60, then a line
+        (0, 1 / 11),
+        (4, 5 / 11),
+        (10, 1.0),
+        (59, 1.0),
+        (60, 1.0),
+        (80, 0.5),
+        (99, 0.025),
+    ],
+)
 def test_learning_rate_warms_up_holds_and_falls(step, factor):
     stage = StageSettings(steps=100, tokens_per_step=1, plain_share=0)
     assert pretrain.rate_factor(step, stage) == pytest.approx(factor)
@@ -41,9 +50,7 @@ def test_a_batch_is_padded_on_the_right_and_padding_has_no_label():
     assert input_ids.shape == (2, pretrain.BUCKET_LENGTHS[0])
 
 
-@given(
-    lengths=st.lists(st.integers(1, 90), min_size=1, max_size=30), tokens=st.integers(100, 400)
-)
+@given(lengths=st.lists(st.integers(1, 90), min_size=1, max_size=30), tokens=st.integers(100, 400))
 def test_a_round_holds_every_text_once(lengths, tokens):
     corpus = texts(*([number % 60_000 + 4] * length for number, length in enumerate(lengths)))
     stream = pretrain.batches(corpus, tokens, np.random.default_rng(1), "cpu")

@@ -35,20 +35,45 @@ def test_special_tokens_have_the_first_four_ids(tokenizer):
     assert (tokenizer.pad_token_id, tokenizer.eos_token_id) == (0, 1)
 
 
-@pytest.mark.parametrize(("text", "pieces"), [
-    ("2026", ["2", "0", "2", "6"]),
-    ("法国巴黎", ["法", "国", "巴", "黎"]),
-    ("😀👍", ["😀", "👍"]),
-])
+@pytest.mark.parametrize(
+    ("text", "pieces"),
+    [
+        ("2026", ["2", "0", "2", "6"]),
+        ("法国巴黎", ["法", "国", "巴", "黎"]),
+        ("😀👍", ["😀", "👍"]),
+    ],
+)
 def test_digits_characters_and_emoji_stand_alone(tokenizer, text, pieces):
     assert [tokenizer.decode([i]) for i in tokenizer(text)["input_ids"]] == pieces
 
 
-@pytest.mark.parametrize("word", [
-    *string.ascii_letters, *string.digits, *string.punctuation, *"，。？！：；、“”（）《》",
-    "Thought", "Action", " Input", "Observation", "Final", " Answer", "###", " Human", " Assistant",
-    "QLoRA", "LoRA", "tune", " adapter", " search", " calculator", " clock", "assistant", "tool",
-])
+@pytest.mark.parametrize(
+    "word",
+    [
+        *string.ascii_letters,
+        *string.digits,
+        *string.punctuation,
+        *"，。？！：；、“”（）《》",
+        "Thought",
+        "Action",
+        " Input",
+        "Observation",
+        "Final",
+        " Answer",
+        "###",
+        " Human",
+        " Assistant",
+        "QLoRA",
+        "LoRA",
+        "tune",
+        " adapter",
+        " search",
+        " calculator",
+        " clock",
+        "assistant",
+        "tool",
+    ],
+)
 def test_marks_of_the_lessons_are_single_tokens(tokenizer, word):
     assert len(tokenizer(word)["input_ids"]) == 1
 
@@ -66,9 +91,7 @@ def test_render_writes_what_the_template_writes(tokenizer):
 
 
 def test_template_marks_the_reply_and_its_end(tokenizer):
-    out = tokenizer.apply_chat_template(
-        TURNS, return_assistant_tokens_mask=True, return_dict=True
-    )
+    out = tokenizer.apply_chat_template(TURNS, return_assistant_tokens_mask=True, return_dict=True)
     marked = [i for i, m in zip(out["input_ids"], out["assistant_masks"], strict=True) if m]
     assert tokenizer.decode(marked) == "巴黎。<|im_end|>"
 

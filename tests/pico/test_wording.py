@@ -60,8 +60,7 @@ def test_no_question_holds_a_pair_that_is_kept_back():
                     if wording.is_held_out_pair(relation, fact, language, key)
                 }
                 asked = {
-                    wording.normalize(wording.ask(rng, relation, fact, language))
-                    for _ in range(60)
+                    wording.normalize(wording.ask(rng, relation, fact, language)) for _ in range(60)
                 }
                 assert kept_back.isdisjoint(asked), (relation.name, fact.subject[language])
 
@@ -99,13 +98,21 @@ def test_no_mark_is_left_in_a_question(language):
         assert "}" not in question
 
 
-@pytest.mark.parametrize(("template", "question", "subject", "text"), [
-    ("What is {x}?", "What is Rome?", "Rome", "what is Rome?"),
-    ("{X} has which capital?", "France has which capital?", "France", "France has which capital?"),
-    ("{X} is where?", "The Kremlin is where?", "the Kremlin", "the Kremlin is where?"),
-    ("{Ax} eats what?", "An ant eats what?", "ant", "an ant eats what?"),
-    ("I wonder: {x}?", "I wonder: Rome?", "Rome", "I wonder: Rome?"),
-])
+@pytest.mark.parametrize(
+    ("template", "question", "subject", "text"),
+    [
+        ("What is {x}?", "What is Rome?", "Rome", "what is Rome?"),
+        (
+            "{X} has which capital?",
+            "France has which capital?",
+            "France",
+            "France has which capital?",
+        ),
+        ("{X} is where?", "The Kremlin is where?", "the Kremlin", "the Kremlin is where?"),
+        ("{Ax} eats what?", "An ant eats what?", "ant", "an ant eats what?"),
+        ("I wonder: {x}?", "I wonder: Rome?", "Rome", "I wonder: Rome?"),
+    ],
+)
 def test_first_letter_becomes_small_unless_it_is_a_name(template, question, subject, text):
     assert wording._decapitalize(template, question, subject) == text
 

@@ -22,18 +22,21 @@ def test_the_world_has_at_least_1500_facts():
     assert sum(len(relation.facts) for relation in RELATIONS) >= 1500
 
 
-@pytest.mark.parametrize(("relation", "language", "subject", "answer"), [
-    ("capital", "en", "France", "Paris"),
-    ("country_of_capital", "zh", "巴黎", "法国"),
-    ("day_after", "en", "Sunday", "Monday"),
-    ("day_before", "zh", "星期一", "星期日"),
-    ("month_after", "en", "December", "January"),
-    ("opposite_en", "en", "cold", "hot"),
-    ("unit", "en", "a week|days", "7"),
-    ("planet_at", "zh", "第三", "地球"),
-    ("english_to_chinese", "en", "cat", "猫"),
-    ("animal_legs", "en", "spider", "8"),
-])
+@pytest.mark.parametrize(
+    ("relation", "language", "subject", "answer"),
+    [
+        ("capital", "en", "France", "Paris"),
+        ("country_of_capital", "zh", "巴黎", "法国"),
+        ("day_after", "en", "Sunday", "Monday"),
+        ("day_before", "zh", "星期一", "星期日"),
+        ("month_after", "en", "December", "January"),
+        ("opposite_en", "en", "cold", "hot"),
+        ("unit", "en", "a week|days", "7"),
+        ("planet_at", "zh", "第三", "地球"),
+        ("english_to_chinese", "en", "cat", "猫"),
+        ("animal_legs", "en", "spider", "8"),
+    ],
+)
 def test_facts_come_from_the_right_columns(relation, language, subject, answer):
     facts = {f.subject[language]: f.answer[language] for f in WORLD.relations[relation].facts}
     assert facts[subject] == answer
@@ -69,9 +72,7 @@ def test_every_relation_has_30_wordings_and_those_kept_back():
 def test_no_wording_kept_back_is_trained_on():
     for relation in RELATIONS:
         for language in relation.languages:
-            trained = {
-                wording.normalize(w) for w in wording.training_wordings(relation, language)
-            }
+            trained = {wording.normalize(w) for w in wording.training_wordings(relation, language)}
             held_out, validation = (
                 {
                     wording.normalize(w)
@@ -102,12 +103,15 @@ def test_about_joins_what_is_known_of_a_subject():
     assert "country_of_capital" not in names
 
 
-@pytest.mark.parametrize(("template", "fact", "language", "text"), [
-    ("{X} has which capital?", FRANCE, "en", "The United Kingdom has which capital?"),
-    ("{Ax} is {aa}.", ANT, "en", "An ant is an insect."),
-    ("{x}是{a}。", ANT, "zh", "蚂蚁是昆虫。"),
-    ("{X0} has {a} {x1}.", HOUR, "en", "An hour has 60 minutes."),
-])
+@pytest.mark.parametrize(
+    ("template", "fact", "language", "text"),
+    [
+        ("{X} has which capital?", FRANCE, "en", "The United Kingdom has which capital?"),
+        ("{Ax} is {aa}.", ANT, "en", "An ant is an insect."),
+        ("{x}是{a}。", ANT, "zh", "蚂蚁是昆虫。"),
+        ("{X0} has {a} {x1}.", HOUR, "en", "An hour has 60 minutes."),
+    ],
+)
 def test_fill_puts_a_fact_into_a_wording(template, fact, language, text):
     assert world.fill(template, fact, language) == text
 
@@ -116,10 +120,18 @@ def test_fill_can_state_another_answer():
     assert world.fill("{a} is the capital of {x}.", FRANCE, "en", "Rome").startswith("Rome is")
 
 
-@pytest.mark.parametrize(("noun", "text"), [
-    ("cat", "a cat"), ("owl", "an owl"), ("umbrella", "an umbrella"), ("unicorn", "a unicorn"),
-    ("euro", "a euro"), ("scissors", "scissors"), ("rice", "rice"),
-])
+@pytest.mark.parametrize(
+    ("noun", "text"),
+    [
+        ("cat", "a cat"),
+        ("owl", "an owl"),
+        ("umbrella", "an umbrella"),
+        ("unicorn", "a unicorn"),
+        ("euro", "a euro"),
+        ("scissors", "scissors"),
+        ("rice", "rice"),
+    ],
+)
 def test_article_fits_the_noun(noun, text):
     assert world.with_article(noun) == text
 
