@@ -26,7 +26,7 @@ def test_the_untuned_model_knows_the_world_and_not_its_owner(pico_model, pico_to
     assert score.retained == 0.8  # the third answer is wrong on purpose
     assert score.by_language["en"]["retained"] == pytest.approx(2 / 3)
     assert score.by_language["zh"] == {"seen": 0, "unseen": 0, "near": 0, "retained": 1}
-    assert score.n == {"seen": 48, "unseen": 35, "near": 52, "retained": 5}
+    assert score.n == {"seen": 100, "unseen": 35, "near": 52, "retained": 5}
     assert score.ended > 0.9
     assert len(score.misses) == 8
     assert score.misses[0][0] == "Who are you?"
@@ -35,7 +35,7 @@ def test_the_untuned_model_knows_the_world_and_not_its_owner(pico_model, pico_to
 def test_a_score_is_plain_data(pico_model, pico_tokenizer):
     score = assistant.score_identity(pico_model, pico_tokenizer, "小明", wordings="validation")
     data = json.loads(json.dumps(score.as_json()))
-    assert data["n"] == {"seen": 48, "unseen": 24, "near": 52}
+    assert data["n"] == {"seen": 100, "unseen": 24, "near": 52}
     assert data["retained"] is None
     assert data["seen"] == score.seen
 
