@@ -23,11 +23,13 @@ ORDER = [
     "publishing",
     "teaching",
     "widgets",
+    "commands",
+    "commands",
     "cli",
 ]
 HEAVY = {"torch", "transformers", "peft", "bitsandbytes", "accelerate", "datasets", "deepspeed"}
 LIGHT = ("errors", "files", "data", "training.config")
-MAY_PRINT = ("cli", "teaching.display")
+MAY_PRINT = ("cli", "commands", "teaching.display")
 PACKAGE = REPO_DIR / "course_lib"
 MODULES = sorted(p for p in PACKAGE.rglob("*.py") if p.name != "__init__.py")
 each_module = pytest.mark.parametrize("path", MODULES, ids=lambda p: name_of(p))

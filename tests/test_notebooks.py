@@ -20,7 +20,7 @@ from tests import nbval_strict
 LESSONS = sorted((REPO_DIR / "notebooks").glob("*.ipynb"))
 SANITIZE_PATH = REPO_DIR / "tests" / "nbval_sanitize.cfg"
 MACHINE_PATH = re.compile(
-    r"(?:/home/|/Users/|/root/|/work/|/mnt/|/private/|/var/folders/|/tmp/|\b[A-Z]:\\)\w"
+    r"(?<![\w.])/(?:home|Users|root|work|mnt|private|var/folders|tmp)/\w|[A-Z]:\\+Users"
 )
 each_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 
