@@ -24,7 +24,6 @@ ORDER = [
     "teaching",
     "widgets",
     "commands",
-    "commands",
     "cli",
 ]
 HEAVY = {"torch", "transformers", "peft", "bitsandbytes", "accelerate", "datasets", "deepspeed"}

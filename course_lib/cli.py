@@ -1,0 +1,353 @@
+"""The command line: `tunebook VERB`, thin steps over the library."""
+
+import contextlib
+import logging
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+
+import typer
+
+from course_lib.commands import terminal
+from course_lib.errors import ConfigError, TunebookError, UnknownNameError
+from course_lib.training import config as configs
+
+if TYPE_CHECKING:
+    from course_lib.training.run import RunResult
+
+# Commands import what loads torch themselves: `tunebook -h` answers at once.
+
+INTERRUPTED = 130  # what shells report for a program ended by Ctrl-C
+DEBUG_VARIABLE = "TUNEBOOK_DEBUG"
+STYLE = {
+    "no_args_is_help": True,
+    "rich_markup_mode": None,
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
+
+app = typer.Typer(
+    help="Fine-tune language models: pick a config, train, look at the scores, merge, chat.",
+    epilog="Start with: tunebook doctor",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    **STYLE,
+)
+convert_app = typer.Typer(help="Make a checkpoint ready to pass on: adapter, merge.", **STYLE)
+pico_app = typer.Typer(help="The built-in model: build.", **STYLE)
+app.add_typer(convert_app, name="convert")
+app.add_typer(pico_app, name="pico")
+
+Config = Annotated[str, typer.Argument(help="A config file, or the name of a preset.")]
+Bits = Annotated[
+    Literal["4", "8", "16", "32"] | None,
+    typer.Option(help="Bits for each base weight; 4 is NF4. A run's own, or 16, when left out."),
+]
+Adapter = Annotated[
+    Path | None, typer.Option(help="An exported adapter, a checkpoint or a run folder.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run one command and end the process.
+
+    Args:
+        argv: the command line without the program's name; that of the process when None.
+
+    Raises:
+        SystemExit: 0 done, 1 an error (its message is on stderr), 2 a wrong command line,
+            130 interrupted.
+    """
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # an odd character must not end a chat
+            stream.reconfigure(errors="replace")
+    try:
+        with _quiet():
+            app(None if argv is None else list(argv), prog_name="tunebook")
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            terminal.say("Interrupted.\n  -> Run the same command again.", err=True)
+        raise
+    except Exception as error:
+        if _is_debug():
+            traceback.print_exc()
+        terminal.say(_explain(error), err=True)
+        # A training run turns Ctrl-C into an error that says how to go on.
+        was_interrupted = isinstance(error.__cause__, KeyboardInterrupt)
+        sys.exit(INTERRUPTED if was_interrupted else 1)
+    sys.exit(0)
+
+
+def _is_debug() -> bool:
+    return os.environ.get(DEBUG_VARIABLE, "") not in ("", "0")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Hold back what libraries say to their own developers; errors pass."""
+    if _is_debug():
+        yield
+        return
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _explain(error: Exception) -> str:
+    if isinstance(error, TunebookError):
+        return f"Error: {error}"
+    if isinstance(error, OSError):
+        where = f": {error.filename}" if error.filename else ""
+        return (
+            f"Error: {error.strerror or error}{where}\n"
+            "  -> Check the path, your rights there, and the free disk space."
+        )
+    first_line = (str(error).strip() or "no message").splitlines()[0]
+    return (
+        f"Error: {type(error).__name__}: {first_line}\n"
+        f"  -> This is a bug: run again with {DEBUG_VARIABLE}=1 to see where it comes from."
+    )
+
+
+@app.command("list-cfg", epilog="Example: tunebook list-cfg -p assistant")
+def list_cfg(
+    pattern: Annotated[
+        str, typer.Option("-p", "--pattern", help="A part of the name, or a pattern with *.")
+    ] = "",
+) -> None:
+    """List the presets: ready configs to copy and edit."""
+    names = configs.preset_names(pattern)
+    if not names:
+        raise UnknownNameError("preset", pattern, configs.preset_names())
+    terminal.say("\n".join(names))
+
+
+@app.command("copy-cfg", epilog="Example: tunebook copy-cfg pico_qlora_assistant_e3 .")
+def copy_cfg(
+    name: Annotated[str, typer.Argument(help="A preset; see tunebook list-cfg.")],
+    dest: Annotated[Path, typer.Argument(help="A folder, or the new file, ending in .yaml.")],
+) -> None:
+    """Copy a preset, comments included, to make it yours."""
+    target = configs.copy_preset(name, dest)
+    terminal.say(str(target))
+    _say_next("check", target)
+
+
+@app.command(epilog="Example: tunebook check my_config.yaml")
+def check(config: Config, as_json: AsJson = False) -> None:
+    """Work out what a config would do, before it costs any time."""
+    from course_lib.commands import plans
+
+    settings = _read_config(config)
+    plan = plans.make_plan(settings)
+    if as_json:
+        terminal.say_json({"config": config, **plans.plan_json(plan)})
+        return
+    terminal.say(plans.plan_text(settings, plan))
+    _say_next("train", config)
+
+
+@app.command(epilog="Example: tunebook train my_config.yaml --work-dir runs/first")
+def train(
+    config: Config,
+    work_dir: Annotated[
+        Path | None,
+        typer.Option(help="The run folder, new or empty. runs/<config name> when left out."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the folder's latest checkpoint.")
+    ] = False,
+) -> None:
+    """Train an adapter as a config says; each event is one line."""
+    settings = _read_config(config)
+    run_dir = work_dir or Path("runs") / Path(config).stem
+    terminal.say(f"Training {settings.base_model} in {settings.bits} bits. Run folder: {run_dir}")
+    from course_lib.commands import progress
+    from course_lib.training import run
+
+    with progress.shown(run_dir, terminal.say):
+        result = run.train(settings, run_dir, resume)
+    _say_result(settings, result)
+
+
+@convert_app.command("adapter", epilog="Example: tunebook convert adapter runs/first my_adapter")
+def convert_adapter(
+    source: Annotated[
+        Path, typer.Argument(metavar="RUN_OR_CHECKPOINT", help="A run's best checkpoint is taken.")
+    ],
+    dest: Annotated[Path, typer.Argument(help="The new folder.")],
+) -> None:
+    """Copy the adapter out of a run. It is what you publish or send on."""
+    from course_lib.model import adapters
+    from course_lib.training import checkpoints
+
+    adapter_dir = adapters.export_adapter(checkpoints.find_adapter(source), dest)
+    terminal.say(f"Adapter: {adapter_dir}")
+    _say_next("chat", adapters.read_base(adapter_dir)["base_model"], "--adapter", adapter_dir)
+
+
+@convert_app.command("merge", epilog="Example: tunebook convert merge pico-chat runs/first merged")
+def convert_merge(
+    base: Annotated[str, typer.Argument(help="The model that the adapter was trained on.")],
+    adapter: Annotated[Path, typer.Argument(help="An adapter, a checkpoint or a run folder.")],
+    dest: Annotated[Path, typer.Argument(help="The new folder.")],
+    max_shard_size: Annotated[
+        str, typer.Option(help="Largest weight file, such as 2GB or 500MB.")
+    ] = "2GB",
+) -> None:
+    """Add an adapter to its base: an ordinary model that needs no adapter any more."""
+    number = max_shard_size[:-2]
+    if max_shard_size[-2:].upper() not in ("KB", "MB", "GB") or not number.isdecimal():
+        raise typer.BadParameter(f"{max_shard_size!r} is no size such as 2GB or 500MB.")
+    from course_lib.model import adapters
+    from course_lib.training import checkpoints
+
+    adapter_dir = checkpoints.find_adapter(adapter)
+    merged = adapters.merge_adapter(base, adapter_dir, dest, max_shard_size.upper())
+    terminal.say(f"Merged model: {merged}")
+    _say_next("chat", merged)
+
+
+@app.command(epilog="Example: tunebook chat pico-chat --adapter runs/first")
+def chat(
+    model: Annotated[str, typer.Argument(help="A model's name or folder, or a run folder.")],
+    adapter: Adapter = None,
+    bits: Bits = None,
+    system: Annotated[str, typer.Option(help="What the model is told before the talk.")] = "",
+    max_new_tokens: Annotated[int, typer.Option(help="The longest reply.")] = 128,
+    temperature: Annotated[float, typer.Option(help="0 takes the likeliest token.")] = 0.0,
+    top_k: Annotated[int, typer.Option(help="Sample among the k likeliest; 0: all.")] = 0,
+    top_p: Annotated[float, typer.Option(help="Sample within this much probability.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="The same seed samples the same replies.")] = 0,
+    stop_word: Annotated[
+        list[str] | None, typer.Option(help="Ends a reply; may be given several times.")
+    ] = None,
+    no_stream: Annotated[
+        bool, typer.Option("--no-stream", help="Show each reply when it is whole.")
+    ] = False,
+) -> None:
+    """Chat with a model; through a pipe, one question a line."""
+    from course_lib.chat import generation, session
+    from course_lib.commands import talk, targets
+
+    settings = generation.GenerationSettings(
+        max_new_tokens, temperature, top_k, top_p, tuple(stop_word or ()), seed
+    )
+    target = targets.find_target(model, adapter, int(bits) if bits else None)
+    conversation = session.ChatSession(*targets.open_target(target), system, settings)
+    if talk.is_terminal():
+        talk.talk(conversation, not no_stream)
+    else:
+        talk.answer_lines(conversation, sys.stdin, not no_stream)
+
+
+@app.command("eval", epilog="Example: tunebook eval runs/first --suite assistant --json")
+def evaluate(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL_OR_RUN", help="A run knows its model and its name.")
+    ],
+    suite: Annotated[
+        Literal["assistant"], typer.Option(help="Which questions to ask.")
+    ] = "assistant",
+    adapter: Adapter = None,
+    name: Annotated[str | None, typer.Option(help="Whose assistant it should say it is.")] = None,
+    bits: Bits = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score a model on held-out questions. Does it know its name, and still the world?"""
+    from course_lib.commands import scores, targets
+
+    target = targets.find_target(model, adapter, int(bits) if bits else None)
+    name = target.assistant_name if name is None else name
+    problem = configs.name_problem(name)
+    if problem:
+        raise ConfigError(
+            f"The suite {suite} cannot look for the name {name!r}: {problem}.",
+            "Give one, such as --name Xiaoming; a run folder knows its own.",
+        )
+    score = scores.score_target(target, name)
+    if as_json:
+        about = {**target.as_json(), "suite": suite, "name": name}
+        terminal.say_json({**about, **score.as_json()})
+    else:
+        terminal.say(scores.score_text(score))
+
+
+@app.command(epilog="Example: tunebook doctor")
+def doctor(as_json: AsJson = False) -> None:
+    """Look at this machine. Where something is missing, the next step is named."""
+    from course_lib.teaching import doctor as examination
+
+    findings = examination.examine()
+    is_ok = all(finding.is_ok for finding in findings)
+    if as_json:
+        terminal.say_json({"is_ok": is_ok, "findings": [asdict(f) for f in findings]})
+    else:
+        terminal.say(examination.report_text(findings))
+    raise typer.Exit(0 if is_ok else 1)
+
+
+@pico_app.command(epilog="Example: tunebook pico build --out my_pico --tiny")
+def build(
+    out: Annotated[Path, typer.Option(help="The folder to make.")],
+    dialogues: Annotated[int | None, typer.Option(help="Dialogues to write.")] = None,
+    documents: Annotated[int | None, typer.Option(help="Plain texts to write.")] = None,
+    vocab: Annotated[int | None, typer.Option(help="Tokens in the vocabulary.")] = None,
+    steps_base: Annotated[int | None, typer.Option(help="Steps of the base model.")] = None,
+    steps_chat: Annotated[int | None, typer.Option(help="Steps of the chat model.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of corpus, weights and order.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that write the corpus.")] = None,
+    tiny: Annotated[
+        bool, typer.Option("--tiny", help="A toy, to see that all parts work.")
+    ] = False,
+) -> None:
+    """Build pico from nothing. Minutes on a GPU, a night on a CPU; --tiny in seconds."""
+    numbers = {
+        "--dialogues": dialogues,
+        "--documents": documents,
+        "--vocab": vocab,
+        "--steps-base": steps_base,
+        "--steps-chat": steps_chat,
+        "--seed": seed,
+        "--workers": workers,
+    }
+    from course_lib.pico import build as builder
+
+    given = [(option, str(number)) for option, number in numbers.items() if number is not None]
+    words = [word for pair in given for word in pair]
+    builder.main(["--out", str(out), *words, *(["--tiny"] if tiny else [])])
+
+
+def _read_config(config: str) -> configs.TrainConfig:
+    """A file, or a preset by its name, as `xtuner train` takes it too."""
+    if not Path(config).exists() and config in configs.preset_names():
+        return configs.load_preset(config)
+    return configs.load_config(config)
+
+
+def _say_result(settings: configs.TrainConfig, result: "RunResult") -> None:
+    from course_lib.commands import progress
+
+    table = progress.scores_table(result.run_dir, result.adapter_dir)
+    if table:
+        terminal.say("\n" + table)
+    terminal.say(f"\nAdapter: {result.adapter_dir}")
+    _say_next("chat", settings.base_model, "--adapter", result.adapter_dir)
+
+
+def _say_next(*words: object) -> None:
+    terminal.say(f"  -> {terminal.command_line('tunebook', *words)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""What `tunebook check` shows: a run's plan."""
+
+from typing import Any
+
+import torch
+
+from course_lib.model import loading
+from course_lib.training import plan, rows
+from course_lib.training.config import TrainConfig
+
+
+def make_plan(config: TrainConfig) -> plan.RunPlan:
+    """Prepare a config's data and work out its run.
+
+    Args:
+        config: the config.
+
+    Returns:
+        The plan.
+
+    Raises:
+        TunebookError: what training would refuse: data, base model, warm-up.
+    """
+    tokenizer = loading.load_tokenizer(config.base_model)
+    if config.bits == 4:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        loading.check_nf4_widths(config.base_model, device)
+    return plan.plan_run(config, rows.prepare_data(config, tokenizer))
+
+
+def plan_json(run_plan: plan.RunPlan) -> dict[str, Any]:
+    """The plan as plain data, with the share of tokens that carry loss."""
+    return {**run_plan.as_dict(), "loss_share": loss_share(run_plan)}
+
+
+def loss_share(run_plan: plan.RunPlan) -> float:
+    """Tokens that carry loss among all tokens of an epoch."""
+    return round(run_plan.loss_tokens / run_plan.tokens, 4)
+
+
+def plan_text(config: TrainConfig, run_plan: plan.RunPlan) -> str:
+    """The plan in words.
+
+    Args:
+        config: the run's config.
+        run_plan: from `make_plan`.
+
+    Returns:
+        One line for each number, then the warnings.
+    """
+    left_out = f", {run_plan.dropped_rows} left out" if run_plan.dropped_rows else ""
+    lines = {
+        "base model": f"{config.base_model} in {config.bits} bits",
+        "rows": f"{run_plan.rows:,} ({run_plan.truncated_rows} truncated{left_out})",
+        "packs": f"{run_plan.packs:,} of at most {config.max_length} tokens",
+        "tokens": f"{run_plan.tokens:,} in an epoch, {loss_share(run_plan):.0%} with loss",
+        "steps": f"{run_plan.steps_per_epoch:,} in an epoch, {run_plan.total_steps:,} in all",
+        "warm-up": f"{run_plan.warmup_steps:,} steps",
+        "peak rate": f"{run_plan.peak_rate:.2g}",
+        "checkpoints": f"every {run_plan.save_steps:,} steps and at the end",
+    }
+    width = max(map(len, lines))
+    text = [f"{name:<{width}}  {value}" for name, value in lines.items()]
+    return "\n".join(text + [f"warning: {warning}" for warning in run_plan.warnings])

@@ -1,0 +1,85 @@
+"""Which base model, adapter and name a path on the command line means."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from course_lib.model import adapters, loading
+from course_lib.training import checkpoints, folder
+from course_lib.training.config import load_config
+
+DEFAULT_BITS = 16
+
+
+@dataclass(frozen=True)
+class Target:
+    """A model to load.
+
+    Attributes:
+        base_model: as in `loading.resolve_model`.
+        adapter_dir: its adapter, or None.
+        bits: for each base weight.
+        assistant_name: the name that a run taught; empty when no run says it.
+    """
+
+    base_model: str
+    adapter_dir: Path | None
+    bits: int
+    assistant_name: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """What was loaded, as plain data."""
+        adapter = None if self.adapter_dir is None else str(self.adapter_dir)
+        return {"model": self.base_model, "adapter": adapter, "bits": self.bits}
+
+
+def find_target(model: str, adapter: Path | None = None, bits: int | None = None) -> Target:
+    """Find out what to load.
+
+    Args:
+        model: a model's name or folder, a run folder, a checkpoint or an exported adapter.
+        adapter: an adapter, a checkpoint or a run folder; None takes the one that `model` has.
+        bits: for each base weight; None takes the run's, or 16.
+
+    Returns:
+        The target. A run folder stands for its best checkpoint by score, else its latest.
+
+    Raises:
+        RunError: a run folder without a checkpoint, or no adapter at `adapter`.
+        ConfigError: the run's config is damaged.
+    """
+    path = Path(model)
+    is_adapter = (path / adapters.ADAPTER_FILES[0]).is_file()
+    is_checkpoint = is_adapter and checkpoints.CHECKPOINT_NAME.match(path.resolve().name)
+    run_config = (path.resolve().parent if is_checkpoint else path) / folder.CONFIG_FILE
+    if run_config.is_file():
+        config = load_config(run_config)
+        adapter_dir = checkpoints.find_adapter(adapter or path)
+        return Target(config.base_model, adapter_dir, bits or config.bits, config.assistant_name)
+    adapter_dir = None if adapter is None else checkpoints.find_adapter(adapter)
+    if is_adapter:
+        base = adapters.read_base(path)["base_model"] or model
+        return Target(base, adapter_dir or path, bits or DEFAULT_BITS)
+    return Target(model, adapter_dir, bits or DEFAULT_BITS)
+
+
+def open_target(target: Target) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a target.
+
+    Args:
+        target: from `find_target`.
+
+    Returns:
+        The model in eval mode, and its tokenizer.
+
+    Raises:
+        ModelError: see `loading.load_model`.
+        AdapterError: the adapter is damaged, or belongs to another base.
+    """
+    tokenizer = loading.load_tokenizer(target.base_model)
+    model = loading.load_model(target.base_model, target.bits)
+    if target.adapter_dir is not None:
+        model = adapters.load_adapter(model, target.adapter_dir, target.base_model)
+    return model, tokenizer

@@ -1,0 +1,82 @@
+"""Write to a terminal: nothing in a text can steer it."""
+
+import json
+import shlex
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import typer
+
+# They turn the reading direction: a line can show what it does not say.
+DIRECTION_MARKS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def make_harmless(text: str) -> str:
+    """Show control characters instead of obeying them.
+
+    Args:
+        text: any text, for example a model's reply; may be a piece of a longer one.
+
+    Returns:
+        The text with line breaks and tabs as they are; of every other control character, such as
+        ESC, its code stands there.
+    """
+    return "".join(map(_visible, text))
+
+
+def _visible(character: str) -> str:
+    is_control = unicodedata.category(character) in ("Cc", "Cs") or character in DIRECTION_MARKS
+    if character in "\n\t" or not is_control:
+        return character
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def say(text: str = "", err: bool = False, nl: bool = True) -> None:
+    """Write a text, made harmless, and have it shown at once.
+
+    Args:
+        text: what to write.
+        err: to stderr instead of stdout.
+        nl: end the line.
+    """
+    typer.echo(make_harmless(text), err=err, nl=nl)
+
+
+def say_json(record: Mapping[str, Any]) -> None:
+    """Write one JSON object on one line of stdout, in ASCII: every program can read it."""
+    typer.echo(json.dumps(record))
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Set texts in columns, the first one to the left and the others to the right.
+
+    Args:
+        rows: each with the same number of cells.
+
+    Returns:
+        One line for each row.
+    """
+    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for first, *others in rows:
+        cells = [first + " " * (widths[0] - _width(first))]
+        pairs = zip(others, widths[1:], strict=True)
+        cells += [" " * (width - _width(cell)) + cell for cell, width in pairs]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def _width(text: str) -> int:
+    """Columns in a terminal: Chinese characters take two."""
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def command_line(*words: object) -> str:
+    """A command to show, quoted so that it can be pasted into a shell.
+
+    Args:
+        words: the command and its arguments; paths may hold blanks.
+    """
+    return shlex.join(str(word) for word in words)
