@@ -12,6 +12,7 @@ from transformers import AutoConfig, PreTrainedModel
 from course_lib.errors import AdapterError, RunError
 from course_lib.files import staged_dir
 from course_lib.model import loading
+from course_lib.model.quiet import quiet_libraries
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 BASE_RECORD = "tunebook_base.json"  # which base the adapter was trained on
@@ -116,7 +117,8 @@ def load_adapter(model: PreTrainedModel, adapter_dir: Path, base_model: str) -> 
     adapter_dir = Path(adapter_dir)
     check_same_base(adapter_dir, base_model)
     try:
-        return PeftModel.from_pretrained(model, str(adapter_dir)).eval()
+        with quiet_libraries():
+            return PeftModel.from_pretrained(model, str(adapter_dir)).eval()
     except (RuntimeError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
         raise AdapterError(
@@ -224,7 +226,9 @@ def refuse_existing(out_dir: Path) -> None:
 
 
 def _stored_dtype(base_model: str) -> torch.dtype:
-    dtype = AutoConfig.from_pretrained(loading.resolve_model(base_model)).dtype
+    dtype = AutoConfig.from_pretrained(
+        loading.resolve_model(base_model), trust_remote_code=False
+    ).dtype
     return dtype if isinstance(dtype, torch.dtype) else torch.float32
 
 

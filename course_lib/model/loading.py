@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -19,6 +20,7 @@ from course_lib.files import DATA_DIR
 from course_lib.model.quiet import quiet_libraries
 
 BUILT_IN_MODELS = {"pico-base": DATA_DIR / "pico" / "base", "pico-chat": DATA_DIR / "pico" / "chat"}
+NOT_LOADED = (OSError, ValueError, RuntimeError, SafetensorError)  # what damaged files raise
 NF4_WIDTH = 64  # bitsandbytes' CPU kernels need layer widths divisible by its NF4 block size
 
 
@@ -61,8 +63,8 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
         ModelError: no tokenizer is there, or it cannot be downloaded.
     """
     try:
-        tokenizer = AutoTokenizer.from_pretrained(resolve_model(name))
-    except (OSError, ValueError) as error:
+        tokenizer = AutoTokenizer.from_pretrained(resolve_model(name), trust_remote_code=False)
+    except NOT_LOADED as error:
         raise _load_error(name, error) from error
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -101,10 +103,12 @@ def load_model(name: str, bits: int = 16) -> PreTrainedModel:
                 quantization_config=_quantization(bits, dtype),
                 device_map=device,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # _refuse_incomplete names them
+                trust_remote_code=False,
             )
-    except (OSError, ValueError, RuntimeError) as error:
+    except NOT_LOADED as error:
         raise _load_error(name, error) from error
-    _refuse_incomplete(name, info)
+    _refuse_incomplete(name, model, info)
     keep_nf4_trainable(model)
     return model.eval()
 
@@ -149,8 +153,8 @@ def check_nf4_widths(name: str, device: str = "cpu") -> None:
     if device != "cpu":
         return
     try:
-        config = AutoConfig.from_pretrained(resolve_model(name))
-    except (OSError, ValueError) as error:
+        config = AutoConfig.from_pretrained(resolve_model(name), trust_remote_code=False)
+    except NOT_LOADED as error:
         raise _load_error(name, error) from error
     with torch.device("meta"):
         skeleton = AutoModelForCausalLM.from_config(config)
@@ -185,11 +189,14 @@ def attach_lora(
         The peft model; the adapter's weights are in fp32 and the only trainable ones.
 
     Raises:
-        ModelError: no layer has one of the target names.
+        ModelError: no layer has one of the target names; lists the names there are.
 
     Source: Hu et al. 2021, "LoRA", arXiv:2106.09685, section 4.1.
     """
-    targets = target_modules if isinstance(target_modules, str) else list(target_modules)
+    targets = target_modules
+    if targets != "all-linear":
+        targets = [targets] if isinstance(targets, str) else list(targets)
+        _check_targets(model, targets)
     lora = LoraConfig(
         r=r,
         lora_alpha=lora_alpha,
@@ -197,20 +204,23 @@ def attach_lora(
         target_modules=targets,
         task_type="CAUSAL_LM",
     )
-    try:
-        with quiet_libraries():
-            peft_model = get_peft_model(model, lora)
-    except ValueError as error:
-        names = {
-            n.rsplit(".", 1)[-1] for n, m in model.named_modules() if hasattr(m, "in_features")
-        }
-        raise ModelError(
-            f"No layer is called {targets}.",
-            f"This model's linear layers: {', '.join(sorted(names))}.",
-        ) from error
+    with quiet_libraries():
+        peft_model = get_peft_model(model, lora)
     # transformers 5 skips the mask that keeps packed rows apart when a cache is built.
     peft_model.config.use_cache = False
     return peft_model
+
+
+def _check_targets(model: PreTrainedModel, targets: Sequence[str]) -> None:
+    """A name without a layer is an error: peft ignores it when another one matches."""
+    layers = [name for name, _ in _linear_layers(model)]
+    unknown = [t for t in targets if not any(f".{layer}".endswith(f".{t}") for layer in layers)]
+    if unknown or not targets:
+        names = sorted({layer.rsplit(".", 1)[-1] for layer in layers})
+        raise ModelError(
+            f"No layer is called {', '.join(unknown)}." if targets else "target_modules is empty.",
+            f"This model's linear layers: {', '.join(names)}; or all-linear.",
+        )
 
 
 def trainable_share(model: torch.nn.Module) -> tuple[int, int]:
@@ -253,10 +263,10 @@ def _load_error(name: str, error: Exception) -> ModelError:
     )
 
 
-def _refuse_incomplete(name: str, info: dict) -> None:
+def _refuse_incomplete(name: str, model: PreTrainedModel, info: dict) -> None:
     """Missing weights would be filled with random numbers and used; a learner must know."""
     missing = sorted(info.get("missing_keys", ()))
-    mismatched = sorted(str(key[0]) for key in info.get("mismatched_keys", ()))
+    mismatched = sorted({str(key[0]) for key in info.get("mismatched_keys", ())} | _misfits(model))
     if missing or mismatched:
         bad = (missing + mismatched)[:3]
         raise ModelError(
@@ -264,3 +274,18 @@ def _refuse_incomplete(name: str, info: dict) -> None:
             f"another shape, for example {', '.join(bad)}.",
             "Copy or download the model again.",
         )
+
+
+def _misfits(model: PreTrainedModel) -> set[str]:
+    """4-bit weights of another shape than their layer, which transformers does not compare."""
+    layers = [(n, m, getattr(m.weight, "quant_state", None)) for n, m in _linear_layers(model)]
+    return {
+        f"{name}.weight"
+        for name, layer, state in layers
+        if state is not None and tuple(state.shape) != (layer.out_features, layer.in_features)
+    }
+
+
+def _linear_layers(model: torch.nn.Module) -> list[tuple[str, torch.nn.Linear]]:
+    """Names and layers, at any number of bits."""
+    return [(n, m) for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)]
