@@ -65,7 +65,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     """
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # an odd character must not end a chat
-            stream.reconfigure(errors="replace")
+            encoding = None if stream.isatty() else "utf-8"  # pipes carry the same on each system
+            stream.reconfigure(encoding=encoding, errors="replace")
     try:
         with _quiet():
             app(None if argv is None else list(argv), prog_name="tunebook")
@@ -177,7 +178,7 @@ def train(
 
     with progress.shown(run_dir, terminal.say):
         result = run.train(settings, run_dir, resume)
-    _say_result(settings, result)
+    _say_result(result)
 
 
 @convert_app.command("adapter", epilog="Example: tunebook convert adapter runs/first my_adapter")
@@ -209,18 +210,19 @@ def convert_merge(
     number = max_shard_size[:-2]
     if max_shard_size[-2:].upper() not in ("KB", "MB", "GB") or not number.isdecimal():
         raise typer.BadParameter(f"{max_shard_size!r} is no size such as 2GB or 500MB.")
-    from course_lib.model import adapters
+    from course_lib.model import adapters, quiet
     from course_lib.training import checkpoints
 
     adapter_dir = checkpoints.find_adapter(adapter)
-    merged = adapters.merge_adapter(base, adapter_dir, dest, max_shard_size.upper())
+    with quiet.quiet_libraries():
+        merged = adapters.merge_adapter(base, adapter_dir, dest, max_shard_size.upper())
     terminal.say(f"Merged model: {merged}")
     _say_next("chat", merged)
 
 
 @app.command(epilog="Example: tunebook chat pico-chat --adapter runs/first")
 def chat(
-    model: Annotated[str, typer.Argument(help="A model's name or folder, or a run folder.")],
+    model: Annotated[str, typer.Argument(help="A name, a folder, a run or a checkpoint.")],
     adapter: Adapter = None,
     bits: Bits = None,
     system: Annotated[str, typer.Option(help="What the model is told before the talk.")] = "",
@@ -335,14 +337,14 @@ def _read_config(config: str) -> configs.TrainConfig:
     return configs.load_config(config)
 
 
-def _say_result(settings: configs.TrainConfig, result: "RunResult") -> None:
+def _say_result(result: "RunResult") -> None:
     from course_lib.commands import progress
 
     table = progress.scores_table(result.run_dir, result.adapter_dir)
     if table:
         terminal.say("\n" + table)
     terminal.say(f"\nAdapter: {result.adapter_dir}")
-    _say_next("chat", settings.base_model, "--adapter", result.adapter_dir)
+    _say_next("chat", result.adapter_dir)
 
 
 def _say_next(*words: object) -> None:
