@@ -183,4 +183,5 @@ def test_nothing_runs_text_as_code_or_unpickles(path):
     packages = {package_of(name) for name in imported_names(ast.walk(tree_of(path)))}
     assert packages & {"pickle", "dill", "cloudpickle", "shelve", "joblib"} == set()
     keywords = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.keyword)]
-    assert [k.arg for k in keywords if k.arg == "trust_remote_code"] == []
+    trusted = [ast.unparse(k.value) for k in keywords if k.arg == "trust_remote_code"]
+    assert set(trusted) <= {"False"}  # left out, transformers asks the learner
