@@ -99,6 +99,8 @@ def place(tmp_path_factory):
     shutil.copytree(place / "other_base", place / "no_weights")
     (place / "no_weights" / "model.safetensors").unlink()
     (place / "empty").mkdir()
+    (place / "no_checkpoint").mkdir()
+    shutil.copy(place / "run" / "config.yaml", place / "no_checkpoint")
     write_bad_configs(place)
     return place
 
@@ -207,7 +209,7 @@ BAD_INPUT = {
     "whose assistant": ("eval pico-chat --suite assistant", 1, "the name is empty"),
     "assistant of nobody": ("eval {place}/run --suite assistant --name=", 1, "the name is empty"),
     "no such suite": ("eval {place}/run --suite exam", 2, "exam"),
-    "run without a checkpoint": ("eval {place}/weightless --name Bo", 1, "no adapter and no"),
+    "run without a checkpoint": ("eval {place}/no_checkpoint --name Bo", 1, "no adapter and no"),
     "no such verb": ("tain {place}/good.yaml", 2, "tain"),
     "argument missing": ("train", 2, "Missing argument"),
     "no such option": ("train {place}/good.yaml --fast", 2, "--fast"),
