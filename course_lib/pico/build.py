@@ -36,7 +36,7 @@ ANSWER_TOKENS = 64  # enough for any answer to a held-out question
 class BuildSettings:
     """Everything that a build depends on."""
 
-    dialogues: int = 460_000
+    dialogues: int = 700_000
     documents: int = 180_000
     vocab_size: int = 6144
     seed: int = 0
@@ -310,7 +310,7 @@ def command(settings: BuildSettings) -> str:
     }
     tiny = ["--tiny"] if settings.model == TINY.model else []
     options = [f"--{name} {value}" for name, value in values.items()]
-    return " ".join(["python -m course_lib.pico.build --out DIR", *tiny, *options])
+    return " ".join(["tunebook pico build --out DIR", *tiny, *options])
 
 
 def parse_settings(arguments: argparse.Namespace) -> BuildSettings:

@@ -36,14 +36,15 @@ EMOJI = tuple(_TEXT["emoji"].split())
 
 # The characters of GB 2312 in code order: the first 3,755 are the everyday ones.
 _GB_ROWS = range(0xB0, 0xF8)
-HAN_SIGNS = tuple(
+_GB_SIGNS = tuple(
     sign
     for row in _GB_ROWS
     for cell in range(0xA1, 0xFF)
     if (sign := bytes([row, cell]).decode("gb2312", "ignore"))
 )
 _UNKIND_SIGNS = frozenset(_signs(_TEXT["chinese_unkind"]))
-COMMON_HAN_SIGNS = tuple(sign for sign in HAN_SIGNS[:3755] if sign not in _UNKIND_SIGNS)
+HAN_SIGNS = tuple(sign for sign in _GB_SIGNS if sign not in _UNKIND_SIGNS)
+COMMON_HAN_SIGNS = tuple(sign for sign in _GB_SIGNS[:3755] if sign not in _UNKIND_SIGNS)
 
 
 def english_name(rng: random.Random) -> str:
