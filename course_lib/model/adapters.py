@@ -2,14 +2,19 @@
 
 import hashlib
 import json
+import re
 import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from peft import PeftModel
+from safetensors import SafetensorError
 from transformers import AutoConfig, PreTrainedModel
 
-from course_lib.errors import AdapterError, RunError
+from course_lib.errors import AdapterError, ConfigError, RunError
 from course_lib.files import staged_dir
 from course_lib.model import loading
 from course_lib.model.quiet import quiet_libraries
@@ -56,6 +61,8 @@ def make_portable(adapter_dir: Path, base_model: str) -> None:
     config_path = adapter_dir / ADAPTER_FILES[0]
     config = json.loads(config_path.read_text(encoding="utf-8"))
     config["base_model_name_or_path"] = base_model
+    if isinstance(config["target_modules"], list):
+        config["target_modules"].sort()  # peft writes a set, in another order each time
     config_path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     record = {"base_model": base_model, "fingerprint": base_fingerprint(base_model)}
     (adapter_dir / BASE_RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
@@ -73,14 +80,21 @@ def read_base(adapter_dir: Path) -> dict[str, str | None]:
         `base_model` and `fingerprint` (None when nobody recorded it).
 
     Raises:
-        AdapterError: the folder holds no adapter.
+        AdapterError: the folder holds no adapter, or a file of it is damaged.
     """
     check_adapter_files(adapter_dir)
     record = adapter_dir / BASE_RECORD
-    if record.is_file():
-        return json.loads(record.read_text(encoding="utf-8"))
-    config = json.loads((adapter_dir / ADAPTER_FILES[0]).read_text(encoding="utf-8"))
-    return {"base_model": config.get("base_model_name_or_path"), "fingerprint": None}
+    path = record if record.is_file() else adapter_dir / ADAPTER_FILES[0]
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if path == record:
+            return {"base_model": values["base_model"], "fingerprint": values["fingerprint"]}
+        return {"base_model": values.get("base_model_name_or_path"), "fingerprint": None}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise AdapterError(
+            f"{path} is damaged: {type(error).__name__}: {error}.",
+            "Export or copy the adapter again.",
+        ) from error
 
 
 def check_adapter_files(adapter_dir: Path) -> None:
@@ -112,18 +126,21 @@ def load_adapter(model: PreTrainedModel, adapter_dir: Path, base_model: str) -> 
         The peft model in eval mode.
 
     Raises:
-        AdapterError: no adapter there, or it was trained on another base.
+        AdapterError: no adapter there, it is incomplete, or it was trained on another base.
     """
     adapter_dir = Path(adapter_dir)
     check_same_base(adapter_dir, base_model)
     try:
         with quiet_libraries():
+            # peft only warns, and fills in random numbers.
+            warnings.filterwarnings("error", message="Found missing adapter keys")
             return PeftModel.from_pretrained(model, str(adapter_dir)).eval()
-    except (RuntimeError, ValueError, KeyError) as error:
+    except (*loading.NOT_LOADED, KeyError, TypeError, UserWarning) as error:
         reason = str(error).strip().splitlines()[0]
         raise AdapterError(
-            f"The adapter {adapter_dir} does not fit {base_model}: {reason}",
-            f"Load the base it was trained on: {read_base(adapter_dir)['base_model']}.",
+            f"The adapter {adapter_dir} does not fit {base_model}, or is damaged: {reason}",
+            f"Load the base it was trained on, {read_base(adapter_dir)['base_model']}, "
+            "or copy the adapter again.",
         ) from error
 
 
@@ -159,12 +176,11 @@ def export_adapter(checkpoint_dir: Path, out_dir: Path) -> Path:
 
     Raises:
         AdapterError: the checkpoint holds no adapter.
-        RunError: `out_dir` exists already.
+        RunError: `out_dir` exists already, or the disk is full.
     """
     checkpoint_dir, out_dir = Path(checkpoint_dir), Path(out_dir)
     check_adapter_files(checkpoint_dir)
-    refuse_existing(out_dir)
-    with staged_dir(out_dir) as staging:
+    with _new_dir(out_dir) as staging:
         for name in (*ADAPTER_FILES, BASE_RECORD):
             if (checkpoint_dir / name).is_file():
                 shutil.copyfile(checkpoint_dir / name, staging / name)
@@ -193,23 +209,40 @@ def merge_adapter(
     Raises:
         AdapterError: no adapter there, or it was trained on another base.
         RunError: `out_dir` exists already, or the disk is full.
+        ConfigError: the shard size is no size.
     """
     out_dir = Path(out_dir)
     refuse_existing(out_dir)
+    _check_shard_size(max_shard_size)
     base = loading.load_model(base_model, bits=32)
     written_dtype = dtype or _stored_dtype(base_model)
     merged = load_adapter(base, Path(adapter_dir), base_model).merge_and_unload()
     merged.config.use_cache = True
+    with _new_dir(out_dir) as staging, quiet_libraries():
+        merged.to(written_dtype).save_pretrained(staging, max_shard_size=max_shard_size)
+        loading.load_tokenizer(base_model).save_pretrained(staging)
+    return out_dir
+
+
+@contextmanager
+def _new_dir(out_dir: Path) -> Iterator[Path]:
+    """A folder that appears whole or not at all, with one clear error when it cannot."""
+    refuse_existing(out_dir)
     try:
         with staged_dir(out_dir) as staging:
-            merged.to(written_dtype).save_pretrained(staging, max_shard_size=max_shard_size)
-            loading.load_tokenizer(base_model).save_pretrained(staging)
-    except OSError as error:
+            yield staging
+    except (OSError, SafetensorError) as error:  # safetensors reports a full disk in its own way
         raise RunError(
-            f"The merged model could not be written to {out_dir}: {error}.",
+            f"{out_dir} could not be written: {error}.",
             "Free some disk space or give another folder; nothing was left half written.",
         ) from error
-    return out_dir
+
+
+def _check_shard_size(max_shard_size: str) -> None:
+    if not re.fullmatch(r"[1-9][0-9]*(KB|MB|GB|TB)", max_shard_size):
+        raise ConfigError(
+            f"max_shard_size is {max_shard_size!r}.", 'Give a size such as "2GB" or "500MB".'
+        )
 
 
 def refuse_existing(out_dir: Path) -> None:
