@@ -197,7 +197,7 @@ BAD_INPUT = {
     ),
     "no size": ("convert merge pico-chat {place}/run {place}/new --max-shard-size big", 2, "'big'"),
     "no such model": ("chat {place}/nowhere", 1, "No model at"),
-    "no such adapter": ("chat pico-chat --adapter {place}/nowhere", 1, "holds no adapter"),
+    "no such adapter": ("chat pico-chat --adapter {place}/nowhere", 1, "does not exist"),
     "adapter of another base": (
         "chat {place}/other_base --adapter {place}/run",
         1,

@@ -41,12 +41,12 @@ class Clock:
     @property
     def train_s(self) -> float:
         """Wall seconds of training so far."""
-        return time.perf_counter() - self.start - self.aside_s
+        return time.perf_counter() - self.start - self.aside_s if self.start else 0.0
 
     @property
     def train_cpu_s(self) -> float:
         """CPU seconds of training so far, of all threads."""
-        return time.process_time() - self.start_cpu - self.aside_cpu_s
+        return time.process_time() - self.start_cpu - self.aside_cpu_s if self.start else 0.0
 
     def aside(self, work: Callable[[], Any]) -> Any:
         """Do something that is no training, and keep its time apart."""

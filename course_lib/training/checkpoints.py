@@ -89,8 +89,9 @@ def find_adapter(run_or_checkpoint: Path) -> Path:
         return path
     checkpoint = best_checkpoint(path) or latest_checkpoint(path)
     if checkpoint is None:
+        found = "holds no adapter and no checkpoint" if path.exists() else "does not exist"
         raise RunError(
-            f"{path} holds no adapter and no checkpoint.",
+            f"{path} {found}.",
             "Give a run folder, a checkpoint-N or an exported adapter; `tunebook train` makes one.",
         )
     return checkpoint.path

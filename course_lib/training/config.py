@@ -243,7 +243,7 @@ def copy_preset(name: str, dest: Path | str) -> Path:
     """
     source = _preset_path(name)
     dest = Path(dest)
-    target = dest if dest.suffix in (".yaml", ".yml") else dest / f"{name}_copy.yaml"
+    target = dest if dest.suffix in (".yaml", ".yml") else dest / f"{source.stem}.yaml"
     if target.exists():
         raise ConfigError(
             f"{target} exists already.", "Edit that one, delete it, or give another file name."

@@ -21,37 +21,46 @@ STEP_FILES = (callbacks.LOG_FILE, callbacks.SAMPLES_FILE, checkpoints.SCORES_FIL
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "tokenizers")
 
 
-def open_run(run_dir: Path, config: TrainConfig, resume: bool) -> checkpoints.Checkpoint | None:
-    """Make a new run folder, or get an old one ready to go on.
+def check_run(run_dir: Path, config: TrainConfig, resume: bool) -> None:
+    """Refuse a folder that a run may not write to; nothing is changed.
 
     Args:
         run_dir: the folder.
         config: the run's config.
         resume: whether to go on with what is there.
 
-    Returns:
-        The checkpoint to go on from, or None to start at step 0.
-
     Raises:
         RunError: the folder holds files and `resume` is off, or its config or base differs.
     """
-    old_config = run_dir / CONFIG_FILE
-    if resume and old_config.is_file():
+    if resume and (run_dir / CONFIG_FILE).is_file():
         _check_same_run(run_dir, config)
-        checkpoints.remove_unfinished(run_dir)
-        start = checkpoints.latest_checkpoint(run_dir)
-        for name in STEP_FILES:
-            forget_after(run_dir / name, start.step if start else -1)
-        return start
-    if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
+    elif run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
         raise RunError(
             f"{run_dir} is not empty.",
             "Give another --work-dir, delete this one, or go on with --resume if it is a run.",
         )
-    run_dir.mkdir(parents=True, exist_ok=True)
-    write_atomic(run_dir / ENVIRONMENT_FILE, json.dumps(environment(config), indent=2) + "\n")
-    save_config(config, old_config)
-    return None
+
+
+def open_run(run_dir: Path, config: TrainConfig) -> checkpoints.Checkpoint | None:
+    """Make a new run folder, or get an old one ready to go on.
+
+    Args:
+        run_dir: a folder that `check_run` accepts.
+        config: the run's config.
+
+    Returns:
+        The checkpoint to go on from, or None to start at step 0.
+    """
+    if not (run_dir / CONFIG_FILE).is_file():
+        run_dir.mkdir(parents=True, exist_ok=True)
+        write_atomic(run_dir / ENVIRONMENT_FILE, json.dumps(environment(config), indent=2) + "\n")
+        save_config(config, run_dir / CONFIG_FILE)
+        return None
+    checkpoints.remove_unfinished(run_dir)
+    start = checkpoints.latest_checkpoint(run_dir)
+    for name in STEP_FILES:
+        forget_after(run_dir / name, start.step if start else -1)
+    return start
 
 
 def environment(config: TrainConfig) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shlex
 import signal
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -114,22 +115,22 @@ def train(config: TrainConfig, work_dir: Path | str, resume: bool = False) -> Ru
         ModelError: see `loading.load_model`.
     """
     run_dir = Path(work_dir)
+    folder.check_run(run_dir, config, resume)
     job = prepare(config, run_dir)
-    start = folder.open_run(run_dir, config, resume)
     clock = callbacks.Clock()
-    hint = f"tunebook train {run_dir / folder.CONFIG_FILE} --work-dir {run_dir} --resume"
-    with quiet_libraries(), _errors_logged(run_dir, resume_hint=hint):
+    with quiet_libraries():
         model = build_model(config)
-        trainer = build_trainer(model, job)
-        for callback in _callbacks(model, job, clock):
-            trainer.add_callback(callback)
-        if start is None or start.step < job.plan.total_steps:
-            trainer.train(resume_from_checkpoint=str(start.path) if start else None)
+        start = folder.open_run(run_dir, config)
+        with _errors_logged(run_dir):
+            trainer = build_trainer(model, job)
+            for callback in _callbacks(model, job, clock):
+                trainer.add_callback(callback)
+            if start is None or start.step < job.plan.total_steps:
+                trainer.train(resume_from_checkpoint=str(start.path) if start else None)
     last = checkpoints.latest_checkpoint(run_dir)
-    best = checkpoints.best_checkpoint(run_dir) if config.keep_best else None
     return RunResult(
         run_dir=run_dir,
-        adapter_dir=(best or last).path,
+        adapter_dir=checkpoints.find_adapter(run_dir),
         last_dir=last.path,
         steps=last.step,
         train_s=clock.train_s,
@@ -268,8 +269,10 @@ def _scorer(model: PeftModel, job: Job) -> callbacks.Scorer | None:
 
 
 @contextmanager
-def _errors_logged(run_dir: Path, resume_hint: str) -> Iterator[None]:
+def _errors_logged(run_dir: Path) -> Iterator[None]:
     """Turn an interruption or a full disk into an error with a next step; log every error."""
+    parts = ["tunebook", "train", run_dir / folder.CONFIG_FILE, "--work-dir", run_dir, "--resume"]
+    resume_hint = shlex.join(map(str, parts))
     try:
         with _terminate_as_interrupt():
             yield
