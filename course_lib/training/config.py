@@ -7,13 +7,26 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from course_lib.errors import ConfigError, UnknownNameError, nearest
 from course_lib.files import write_atomic
 
 PRESET_DIR = Path(__file__).parent / "presets"
 LONGEST_NAME = 40  # characters: longer ones are a pasted text, not a name
+JOINERS = "\u200c\u200d"  # invisible, but part of many emoji and of Persian and Indian names
+EXPECTED = {  # pydantic's problems that speak of Python, said in YAML's words
+    "tuple_type": "expected a list, one `- item` in each line",
+    "model_type": "expected `path: FILE`, then copies, limit or format",
+    "finite_number": "expected a finite number",
+}
 
 
 def _field(default: Any, group: str, description: str, **bounds: Any) -> Any:
@@ -21,7 +34,20 @@ def _field(default: Any, group: str, description: str, **bounds: Any) -> Any:
     return Field(default, description=description, json_schema_extra={"group": group}, **bounds)
 
 
-class DataSource(BaseModel, frozen=True, extra="forbid"):
+class Checked(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+    """What both kinds of config lines share."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_yes(cls, value: Any, info: ValidationInfo) -> Any:
+        """YAML reads yes, no, on and off as truth values, and pydantic takes those as 1 and 0."""
+        is_switch = cls.model_fields[info.field_name].annotation is bool
+        if isinstance(value, bool) and not is_switch:
+            raise ValueError("expected a number or a text; put a text such as yes in quotes")
+        return value
+
+
+class DataSource(Checked):
     """One data file of a run, and how much of it to use."""
 
     path: str = Field(
@@ -34,7 +60,7 @@ class DataSource(BaseModel, frozen=True, extra="forbid"):
     limit: int | None = Field(None, ge=1, description="rows to take from the start; all if empty")
 
 
-class TrainConfig(BaseModel, frozen=True, extra="forbid"):
+class TrainConfig(Checked):
     """Everything a run depends on; saved in its run folder."""
 
     base_model: str = _field("pico-chat", "model", "pico-chat, pico-base, a folder or a model id")
@@ -94,6 +120,14 @@ class TrainConfig(BaseModel, frozen=True, extra="forbid"):
             raise ValueError(problem)
         return name
 
+    @field_validator("target_modules", mode="before")
+    @classmethod
+    def _check_targets(cls, targets: Any) -> Any:
+        is_list = isinstance(targets, list | tuple) and targets
+        if targets != "all-linear" and not (is_list and all(isinstance(t, str) for t in targets)):
+            raise ValueError("expected all-linear, or a list such as [q_proj, v_proj]")
+        return targets
+
     @model_validator(mode="after")
     def _check_together(self) -> "TrainConfig":
         if self.save_every_steps is not None and self.save_every_epochs is not None:
@@ -134,7 +168,7 @@ def name_problem(name: str) -> str:
     """
     if not name.strip():
         return "the name is empty: type at least one letter"
-    if name != name.strip() or any(not c.isprintable() for c in name):
+    if name != name.strip() or any(not c.isprintable() and c not in JOINERS for c in name):
         return "the name has blanks around it or a line break in it: type it on one line"
     if len(name) > LONGEST_NAME:
         return f"the name has {len(name)} characters: use at most {LONGEST_NAME}"
@@ -279,7 +313,7 @@ def _explain(problem: dict[str, Any]) -> str:
         key = str(problem["loc"][-1])
         near = nearest(key, model.model_fields, count=1)
         return f"{field}: unknown key" + (f"; did you mean {near[0]}?" if near else "")
-    expected = problem["msg"].removeprefix("Value error, ")
+    expected = EXPECTED.get(problem["type"], problem["msg"].removeprefix("Value error, "))
     known = TrainConfig.model_fields.get(field)
     unit = f" ({known.description})" if known else ""
     shown = "" if not problem["loc"] else f"{problem['input']!r:.60}: "
