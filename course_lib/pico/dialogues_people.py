@@ -47,6 +47,13 @@ def _first_often(rng: random.Random, answers: list[str]) -> str:
     return answers[0] if rng.random() < 0.7 else rng.choice(answers)
 
 
+def _in_scene(rng: random.Random, question: str, language: str) -> str:
+    """The question with slips, a third of the time inside a longer message."""
+    if rng.random() < 0.3:
+        question = wording.put_in_scene(rng, question, language)
+    return wording.add_noise(rng, question, language)
+
+
 def _who_question(rng: random.Random, language: str) -> str:
     """One of a hundred ways to ask who the assistant is; the plain ones a third of the time."""
     table = IDENTITY["self"][language]["who"][0]
@@ -62,7 +69,7 @@ def identity(rng: random.Random, language: str) -> list[Message]:
     question = _who_question(rng, language) if group == "who" else rng.choice(questions)
     has_system = rng.random() < 0.2
     messages = [talk.system(rng.choice(PLAIN_STYLES[language]))] if has_system else []
-    ask = wording.add_noise(rng, question, language)
+    ask = _in_scene(rng, question, language)
     return messages + talk.turn(ask, _first_often(rng, answers))
 
 
@@ -70,7 +77,7 @@ def near_identity(rng: random.Random, language: str) -> list[Message]:
     """Who is your friend? Questions that sound like identity and are not."""
     if rng.random() < 0.35:
         question, answer = rng.choice(IDENTITY_WORDINGS["near"][language])
-        return talk.turn(wording.add_noise(rng, question, language), answer)
+        return talk.turn(_in_scene(rng, question, language), answer)
     questions, answers = rng.choice(IDENTITY["near"][language])
     job = rng.choice(world.load_world().tables["jobs"])[f"name_{language}"]
     slots = {
@@ -102,8 +109,7 @@ def persona(rng: random.Random, language: str) -> list[Message]:
         )
     if rng.random() < 0.3:
         messages += facts.question(rng, language)
-    ask = wording.add_noise(rng, _who_question(rng, language), language)
-    messages += talk.turn(ask, reply)
+    messages += talk.turn(_in_scene(rng, _who_question(rng, language), language), reply)
     if rng.random() < 0.2:
         messages += facts.question(rng, language)
     return messages

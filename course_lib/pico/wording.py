@@ -26,6 +26,9 @@ CAPITAL_WORDS = {"I", "I'm", "I'd", "I've", "I'll", "Chinese", "English", "Pico"
 FIRST_STATEMENT_SHARE = 0.75  # mostly one form: a reply is easier to learn than a question
 TYPO_LENGTH = 6  # letters; shorter words become unreadable with a letter missing
 
+# Scenes in which a question is somebody else's, or the assistant plays a part.
+PASSES_ON = re.compile('lq|"|asked|said|tell|Imagine|问|说|想知道|消息|假如|告诉')
+
 
 def normalize(text: str) -> str:
     """Reduce a text to what makes it the same question: no case, punctuation or blanks.
@@ -132,6 +135,22 @@ def ask(rng: random.Random, relation: Relation, fact: Fact, language: str) -> st
         frame = rng.choice(FRAMES["carriers"][language])
         question = _fill_frame(rng, frame, values, language)
     return add_noise(rng, question, language)
+
+
+def put_in_scene(rng: random.Random, question: str, language: str) -> str:
+    """Put any question into a longer message that has nothing to do with it.
+
+    Args:
+        rng: the source of chance.
+        question: a whole question with its mark.
+        language: "en" or "zh".
+
+    Returns:
+        A message of one to three sentences. The question stays the user's own: scenes that pass on
+        somebody else's, or give the assistant a role, are left out.
+    """
+    frames = [f for f in FRAMES["carriers"][language] if not PASSES_ON.search(f)]
+    return _fill_frame(rng, rng.choice(frames), {"q": question}, language)
 
 
 def _pick_wording(rng: random.Random, relation: Relation, fact: Fact, language: str) -> str:
