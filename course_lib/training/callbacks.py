@@ -158,9 +158,10 @@ class CheckpointScores(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Score the base, or a checkpoint that a killed run had no time to score."""
+        """Score the base, or do what a killed run had no time to do after its last checkpoint."""
         self.scored = set(checkpoints.overall_scores(self.run_dir))
         self._score(state.global_step)
+        checkpoints.remove_old(self.run_dir, self.keep_last, self.keep_best)
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

@@ -99,6 +99,13 @@ def forget_after(path: Path, step: int) -> None:
     write_atomic(path, "".join(lines))
 
 
+def has_ended(run_dir: Path) -> bool:
+    """Whether a run did all it had to do, scores of the last checkpoint included."""
+    path = run_dir / callbacks.LOG_FILE
+    records = read_jsonl(path, allow_torn=True) if path.is_file() else []
+    return any(record.get("event") == "end" for record in records)
+
+
 def _check_same_run(run_dir: Path, config: TrainConfig) -> None:
     """Going on with other values would mix two runs in one folder."""
     old = load_config(run_dir / CONFIG_FILE).model_dump()

@@ -3,6 +3,7 @@
 import errno
 import os
 import shlex
+import shutil
 import signal
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,7 @@ from typing import Any
 import torch
 from peft import PeftModel
 from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments, set_seed
-from transformers.trainer_callback import PrinterCallback
+from transformers.trainer_callback import PrinterCallback, TrainerState
 
 from course_lib.chat import generation
 from course_lib.data import packing
@@ -26,6 +27,14 @@ from course_lib.model.quiet import quiet_libraries
 from course_lib.training import callbacks, checkpoints, folder, plan, rows
 from course_lib.training.config import TrainConfig
 
+# What safetensors and torch say instead of an OSError when a file cannot grow.
+DISK_FULL_TEXTS = (
+    "No space left",
+    "File too large",
+    "Disk quota exceeded",
+    "PytorchStreamWriter failed writing",
+    "iostream error",
+)
 SAMPLE_SETTINGS = generation.GenerationSettings(max_new_tokens=64)
 
 
@@ -93,8 +102,20 @@ class WholeCheckpointTrainer(Trainer):
             _sync_files(written)
             written.rename(run_dir / name)
         finally:
-            saving, self._saving_dir = Path(self._saving_dir), None
-        saving.rmdir()
+            # Empty by now; or half written, and then it must not go on filling the disk.
+            shutil.rmtree(self._saving_dir, ignore_errors=True)
+            self._saving_dir = None
+
+    def finish(self, checkpoint_dir: Path) -> None:
+        """Do what was left when a run was killed after its last step: score it, say the end.
+
+        Args:
+            checkpoint_dir: the last checkpoint.
+        """
+        self._load_from_checkpoint(str(checkpoint_dir))
+        self.state = TrainerState.load_from_json(str(checkpoint_dir / "trainer_state.json"))
+        self.callback_handler.on_train_begin(self.args, self.state, self.control)
+        self.callback_handler.on_train_end(self.args, self.state, self.control)
 
 
 def train(config: TrainConfig, work_dir: Path | str, resume: bool = False) -> RunResult:
@@ -127,6 +148,8 @@ def train(config: TrainConfig, work_dir: Path | str, resume: bool = False) -> Ru
                 trainer.add_callback(callback)
             if start is None or start.step < job.plan.total_steps:
                 trainer.train(resume_from_checkpoint=str(start.path) if start else None)
+            elif not folder.has_ended(run_dir):
+                trainer.finish(start.path)
     last = checkpoints.latest_checkpoint(run_dir)
     return RunResult(
         run_dir=run_dir,
@@ -312,7 +335,7 @@ def is_disk_full(error: BaseException | None) -> bool:
     while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return True
-        if "No space left" in str(error) or "PytorchStreamWriter failed writing" in str(error):
+        if any(text in str(error) for text in DISK_FULL_TEXTS):
             return True
         error = error.__cause__ or error.__context__
     return False
