@@ -2,17 +2,22 @@
 
 import functools
 import random
+import re
 from collections.abc import Mapping, Sequence
 
 from course_lib.pico import grammar, names, stories, talk, wording, world
 from course_lib.pico.talk import Message
 
 UNKNOWABLE = talk.read_phrases("unknowable")
+UNKNOWABLE_WORDS = talk.read_phrases("unknowable_words")
 HOWTO = talk.read_phrases("howto")
 _STORY = talk.read_phrases("stories")
 _TABLES = world.load_world().tables
 _RELATIONS = talk.read_phrases("identity")["relations"]
 _SIDE = {"en": 0, "zh": 1}
+_WIDE_SHARE = 0.5  # of the unknowable dialogues: those out of the wide word lists
+_VERB_FORMS = re.compile(r"(\w+)/(\w+)")  # forget/forgot
+_SENTENCE_START = re.compile(r"(?:^|(?<=[.?!] ))[a-z]")
 
 
 def _slots(rng: random.Random, language: str) -> dict[str, str]:
@@ -31,16 +36,39 @@ def _slots(rng: random.Random, language: str) -> dict[str, str]:
 
 
 @functools.cache
-def _unknowable_groups(language: str) -> tuple[tuple[Sequence[str], Sequence[str]], ...]:
-    return tuple((questions, answers) for questions, answers in UNKNOWABLE[language].values())
+def _wide_words(language: str) -> dict[str, tuple[str, ...]]:
+    """All values of each mark of the wide questions."""
+    words = dict(UNKNOWABLE_WORDS[language]["words"])
+    between = " " if language == "en" else ""
+    words["p"] = [f"{first}{between}{p}" for first, people in words["p"].items() for p in people]
+    return {mark: tuple(values) for mark, values in words.items()}
+
+
+def _wide_slots(rng: random.Random, language: str) -> dict[str, str]:
+    """Two different values for each mark of the wide questions: {p} and {p2}."""
+    slots = _slots(rng, language)
+    for mark, values in _wide_words(language).items():
+        slots[mark], slots[f"{mark}2"] = rng.sample(values, 2)
+    done = slots["v"]
+    return slots | {"v": _VERB_FORMS.sub(r"\1", done), "ved": _VERB_FORMS.sub(r"\2", done)}
+
+
+@functools.cache
+def _unknowable_groups(
+    language: str, wide: bool
+) -> tuple[tuple[Sequence[str], Sequence[str]], ...]:
+    groups = UNKNOWABLE_WORDS[language]["groups"] if wide else UNKNOWABLE[language]
+    return tuple((questions, answers) for questions, answers in groups.values())
 
 
 def unknowable(rng: random.Random, language: str) -> list[Message]:
     """What did I eat this morning? A model does not know, and says so."""
-    groups = _unknowable_groups(language)
+    wide = rng.random() < _WIDE_SHARE
+    groups = _unknowable_groups(language, wide)
     sizes = [len(questions) for questions, _ in groups]
     questions, answers = rng.choices(groups, sizes)[0]
-    ask = talk.say(rng, questions, **_slots(rng, language))
+    slots = _wide_slots(rng, language) if wide else _slots(rng, language)
+    ask = _SENTENCE_START.sub(lambda m: m[0].upper(), talk.say(rng, questions, **slots))
     return talk.turn(wording.add_noise(rng, ask, language), rng.choice(answers))
 
 

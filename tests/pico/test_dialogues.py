@@ -266,6 +266,47 @@ def test_unknowable_answers_say_so(language):
         assert any(sign in answer for sign in signs)
 
 
+def _wide_questions(language, number):
+    """Wide questions as they are before noise."""
+    rng, questions = random.Random(22), []
+    groups = list(more.UNKNOWABLE_WORDS[language]["groups"].values())
+    for _ in range(number):
+        asks, _ = rng.choice(groups)
+        questions.append(talk.say(rng, asks, **more._wide_slots(rng, language)))
+    return questions
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_wide_unknowable_questions_are_many_and_have_no_open_slots(language):
+    questions = _wide_questions(language, 5000)
+    assert not [question for question in questions if re.search(r"[{}/]", question)]
+    assert len(set(questions)) >= 4000
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_unknowable_dialogues_are_filled_and_varied(language):
+    rng = random.Random(23)
+    asks = [more.unknowable(rng, language)[0]["content"] for _ in range(8000)]
+    assert not [ask for ask in asks if re.search(r"[{}/]", ask)]
+    assert len(set(asks)) >= 4000
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_wide_words_are_plenty_and_differ(language):
+    words = more._wide_words(language)
+    assert len(words["p"]) >= 140
+    assert sum(len(words[mark]) for mark in "tme") >= 300
+    assert min(len(words["v"]), len(words["w"])) >= 140
+    assert all(len(set(values)) == len(values) for values in words.values())
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_wide_unknowable_answers_say_so(language):
+    signs = {"en": ("do not know", "cannot know"), "zh": ("不知道", "没法知道")}[language]
+    for _, answers in more.UNKNOWABLE_WORDS[language]["groups"].values():
+        assert all(any(sign in answer for sign in signs) for answer in answers)
+
+
 def test_held_out_unknowable_questions_are_not_in_the_training_table():
     def plain(text):
         return re.sub(r"[\W_]+", "", text.lower())
