@@ -20,9 +20,9 @@ Maker = Callable[[random.Random, str], list[Message]]
 # Each kind of dialogue with its weight. Facts carry the world; numbers are what a small model
 # learns slowest, so they come second.
 DIALOGUE_KINDS: dict[str, tuple[Maker, float]] = {
-    "question": (facts.question, 36),
+    "question": (facts.question, 46),
     "style": (facts.styled, 10),
-    "follow_up": (facts.follow_up, 11),
+    "follow_up": (facts.follow_up, 10),
     "yes_or_no": (facts.yes_or_no, 4),
     "doubt": (facts.doubt, 1),
     "describe": (facts.describe, 3),

@@ -23,6 +23,8 @@ PAIR_SETS = {0: "held_out", 1: "validation"}
 NOUN_CARRIER_SHARE, WRAPPER_SHARE, CARRIER_SHARE = 0.10, 0.23, 0.27
 # Words that keep their capital when a question moves behind a colon.
 CAPITAL_WORDS = {"I", "I'm", "I'd", "I've", "I'll", "Chinese", "English", "Pico", "Europe"}
+# A relation has some 35 questions of its own, but up to 150 noun phrases in frames.
+QUESTION_SHARE = 0.6
 FIRST_STATEMENT_SHARE = 0.75  # mostly one form: a reply is easier to learn than a question
 TYPO_LENGTH = 6  # letters; shorter words become unreadable with a letter missing
 
@@ -154,10 +156,11 @@ def put_in_scene(rng: random.Random, question: str, language: str) -> str:
 
 
 def _pick_wording(rng: random.Random, relation: Relation, fact: Fact, language: str) -> str:
-    """Draw uniformly from the wordings that this fact may be trained with."""
+    """Draw a wording that this fact may be trained with, a question more often than a frame."""
     wordings = training_wordings(relation, language)
+    questions = wordings[: len(relation.questions[language])]
     while True:
-        wording = rng.choice(wordings)
+        wording = rng.choice(questions if rng.random() < QUESTION_SHARE else wordings)
         if not is_held_out_pair(relation, fact, language, wording):
             return wording
 
