@@ -136,20 +136,21 @@ class Trainings:
         child = int(self.server.stdout.readline())
         if signal_at:
             number, step = signal_at
-            wait_for_step(run_dir, step)
+            wait_for_step(run_dir, step, child)
             os.kill(child, number)
         status = int(self.server.stdout.readline())
         result = json.loads(outcome.read_text()) if outcome.is_file() else {}
         return Ended(status, output.read_text(), result)
 
 
-def wait_for_step(run_dir: Path, step: int) -> None:
-    """Until the run's log has a line of this step."""
+def wait_for_step(run_dir: Path, step: int, child: int) -> None:
+    """Until the run's log has a line of this step; ProcessLookupError if it never will."""
     line = f'"event": "log", "step": {step},'
     give_up = time.monotonic() + PATIENCE_S
     path = run_dir / "log.jsonl"
     while not path.is_file() or line not in path.read_text("utf-8"):
         assert time.monotonic() < give_up, f"step {step} is not in {path}"
+        os.kill(child, 0)  # is it still there?
         time.sleep(0.002)
 
 
