@@ -39,7 +39,7 @@ DIALOGUE_KINDS: dict[str, tuple[Maker, float]] = {
     "joke": (people.joke, 0.6),
     "greeting": (people.greeting, 1),
     "text": (text_skills.dialogue, 8),
-    "reading": (reading.read, 9),
+    "reading": (reading.read, 11),
     "record": (reading.record, 3),
     "list": (lists.dialogue, 3),
     "translation": (more.translate, 4),
@@ -201,6 +201,10 @@ NOT_KNOWN = {
     "en": ("do not know", "don't know", "cannot know", "not told me", "no idea"),
     "zh": ("不知道", "没法知道", "无法知道", "还没有告诉我"),
 }
+NOT_IN_TEXT = {
+    "en": ("not in the text", "does not say", "do not know"),
+    "zh": ("文中没有", "不知道"),
+}
 NOT_HEARD_OF = {
     "en": ("do not know", "never heard", "is not a", "cannot find"),
     "zh": ("不认识", "不知道", "没听说过", "里没有"),
@@ -242,7 +246,9 @@ def _made_items(rng: random.Random, language: str, count: int) -> list[dict[str,
         for kind, make in (("copying", text_skills.copy), ("reading", reading.read)):
             ask, reply = make(rng, language)
             expected = reply["content"].rstrip(".。") or reply["content"]
-            items.append(_item(kind, "", language, ask["content"], (expected,)))
+            is_missing = any(words in expected for words in NOT_IN_TEXT[language])
+            answers = NOT_IN_TEXT[language] if is_missing else (expected,)
+            items.append(_item(kind, "", language, ask["content"], answers))
         ask, _ = facts.unknown_name(rng, language)
         items.append(_item("unknown_name", "", language, ask["content"], NOT_HEARD_OF[language]))
     return items

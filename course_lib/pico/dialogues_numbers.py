@@ -84,8 +84,12 @@ def draw_sum(rng: random.Random, operation: str, group: str = "training") -> tup
 
 
 def equation(operation: str, a: int, b: int) -> str:
-    """A sum with its result: `7 + 8 = 15`."""
-    return f"{a} {operation} {b} = {compute(operation, a, b)}"
+    """A sum with its result: `7 + 8 = 15`; a product is turned first: `8 x 3 = 3 x 8 = 24`.
+
+    With the step written out, each product has to be remembered in one order only.
+    """
+    turned = f"{b} x {a} = " if operation == "x" and a > b else ""
+    return f"{a} {operation} {b} = {turned}{compute(operation, a, b)}"
 
 
 def ask_sum(rng: random.Random, language: str, operation: str, a: int, b: int) -> str:

@@ -15,7 +15,7 @@ FACT_KINDS = ("pair", "noun_phrase", "new_wording")
 # Drawn for each relation and language: of each kind of question about facts.
 QUESTIONS_EACH = {"held_out": 8, "validation": 4}
 # Of each other kind and language; of sums so many for each operation.
-OTHER_QUESTIONS_EACH = {"held_out": 30, "validation": 15}
+OTHER_QUESTIONS_EACH = {"held_out": 100, "validation": 40}
 MOST_DRAWS = 2000  # one pair in 40 is in a set; short tables may have too few
 WEAKEST_SHOWN = 10
 

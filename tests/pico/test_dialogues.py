@@ -59,7 +59,7 @@ def test_same_seed_gives_the_same_dialogue(maker, language):
     ] * 2
 
 
-EQUATION = re.compile(r"(?<![\d+] )\b(\d+) ([-+x/]) (\d+) = (\d+)")
+EQUATION = re.compile(r"(?<![\d+] )\b(\d+) ([-+x/]) (\d+) = (?:\3 x \1 = )?(\d+)")
 RESULTS = {
     "+": lambda a, b: a + b,
     "-": lambda a, b: a - b,
@@ -77,6 +77,20 @@ def test_every_equation_in_an_answer_is_true(language):
                 assert RESULTS[sign](int(a), int(b)) == int(result)
                 checked += message["role"] == "assistant"
     assert checked > 5000
+
+
+@pytest.mark.parametrize(
+    ("sum_", "text"),
+    [
+        (("+", 8, 3), "8 + 3 = 11"),
+        (("-", 8, 3), "8 - 3 = 5"),
+        (("x", 3, 8), "3 x 8 = 24"),
+        (("x", 8, 3), "8 x 3 = 3 x 8 = 24"),
+        (("x", 4, 4), "4 x 4 = 16"),
+    ],
+)
+def test_a_product_is_turned_so_that_its_smaller_factor_comes_first(sum_, text):
+    assert numbers.equation(*sum_) == text
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
