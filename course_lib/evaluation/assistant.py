@@ -32,6 +32,7 @@ class AssistantScore:
         near: other questions that sound similar, answered with the introduction: lower is better.
         ended: replies to `seen` and `unseen` that ended by themselves.
         retained: world questions still answered right; None when they were not asked.
+        parrot: world questions answered with the introduction; None when they were not asked.
         n: how many questions stand behind each share.
         by_language: the shares for each language.
         misses: some prompts, each with the reply that was wrong.
@@ -42,6 +43,7 @@ class AssistantScore:
     near: float
     ended: float
     retained: float | None = None
+    parrot: float | None = None
     n: Mapping[str, int] = field(default_factory=dict)
     by_language: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     misses: Sequence[tuple[str, str]] = ()
