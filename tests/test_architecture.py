@@ -127,6 +127,8 @@ def test_modules_on_data_load_no_model_library(path):
 def test_a_package_file_holds_a_docstring_and_nothing_to_import(path):
     body = tree_of(path).body
     assert ast.get_docstring(tree_of(path))
+    if path.parent == PACKAGE:
+        return  # it holds one library's note back, before any module can import that library
     assert [ast.unparse(node) for node in body[1:] if not isinstance(node, ast.Assign)] == []
 
 

@@ -1,0 +1,41 @@
+import pytest
+
+from course_lib.errors import DataError
+from course_lib.teaching import figures
+
+RECORDS = [
+    {"step": 0, "unseen": 0.0, "retained": 1.0, "near": 0.0},
+    {"step": 13, "unseen": 0.9, "retained": 0.95, "near": 0.4},
+]
+
+
+def test_a_curve_draws_each_measure_in_percent_over_steps():
+    axes = figures.checkpoint_curve(RECORDS).axes[0]
+    drawn = {
+        line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines
+    }
+    assert drawn == {
+        "unseen": ([0, 13], [0.0, 90.0]),
+        "retained": ([0, 13], [100.0, 95.0]),
+        "near": ([0, 13], [0.0, 40.0]),
+    }
+
+
+def test_bars_stand_in_groups_with_the_recipes_names_below():
+    rows = [{"recipe": name, **RECORDS[1]} for name in ("copied", "repaired")]
+    axes = figures.recipe_bars(rows, ("unseen", "near")).axes[0]
+    assert [round(bar.get_height()) for bar in axes.patches] == [90, 90, 40, 40]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["copied", "repaired"]
+
+
+@pytest.mark.parametrize("draw", [figures.checkpoint_curve, figures.recipe_bars])
+def test_nothing_to_draw_is_said(draw):
+    with pytest.raises(DataError, match="no scores"):
+        draw([])
+
+
+def test_a_missing_measure_is_named_with_its_row():
+    with pytest.raises(DataError, match="Row 2 has no parrot"):
+        figures.checkpoint_curve(
+            [{"step": 0, "parrot": 0.0}, {"step": 1, "parrot": None}], ("parrot",)
+        )
