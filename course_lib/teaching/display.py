@@ -1,0 +1,216 @@
+"""Static views of lessons: tables, conversations and tokens, as HTML and as plain text."""
+
+import html
+import math
+import unicodedata
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from course_lib.data import masking
+from course_lib.errors import DataError, UnknownNameError
+
+if TYPE_CHECKING:  # slow to import
+    from transformers import PreTrainedTokenizerBase
+
+# No colour is fixed, so all is readable in JupyterLab's light and dark themes; and styles stand in
+# the elements, because JupyterLab drops <style> from notebooks that are not trusted yet.
+LINE = "1px solid currentColor"
+CELL_STYLE = f"border-bottom:{LINE};padding:4px 10px;text-align:{{}};vertical-align:top"
+TURN_STYLE = "border-left:{}px solid currentColor;padding:2px 10px;margin:6px 0"
+CHIP_STYLE = "display:inline-block;border-radius:3px;padding:0 3px;margin:1px;border:1px "
+WITH_LOSS, WITHOUT_LOSS = "solid currentColor", "dashed currentColor;opacity:0.5"
+VISIBLE = str.maketrans({" ": "␣", "\n": "⏎", "\t": "⇥"})  # blanks of a token, to be seen
+BROKEN = "\ufffd"  # what half a character decodes to
+
+
+@dataclass(frozen=True)
+class HtmlView:
+    """Something to look at: HTML in a notebook, aligned text everywhere else.
+
+    Args:
+        html: every text in it is escaped.
+        text: the same for a terminal and for tests.
+    """
+
+    html: str
+    text: str
+
+    def _repr_html_(self) -> str:
+        # Without this class JupyterLab would set "$5 or $6" as a formula.
+        return f'<div class="mathjax_ignore">{self.html}</div>'
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def table(rows: Sequence[Mapping[str, Any]], percent: Collection[str] = ()) -> HtmlView:
+    """Show rows as a table.
+
+    Args:
+        rows: each maps column names to values; a column that a row lacks stays empty there.
+        percent: columns whose numbers are shares from 0 to 1, shown as percent.
+
+    Returns:
+        The table; columns in the order in which they first occur, numbers on the right.
+
+    Raises:
+        DataError: there are no rows, or no columns.
+        UnknownNameError: a name in `percent` is no column.
+    """
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    if not columns:
+        raise DataError("There is nothing to show.", "Give at least one row with one column.")
+    for name in percent:
+        if name not in columns:
+            raise UnknownNameError("column", name, columns)
+    cells = [[_cell_text(row.get(c, ""), c in percent) for c in columns] for row in rows]
+    right = {i for i, c in enumerate(columns) if all(_is_number(r[c]) for r in rows if c in r)}
+    return HtmlView(_table_html(columns, cells, right), _table_text(columns, cells, right))
+
+
+def chat(messages: Sequence[Mapping[str, str]], title: str = "") -> HtmlView:
+    """Show a conversation.
+
+    Args:
+        messages: each with `role` and `content`.
+        title: a line above it.
+
+    Returns:
+        The conversation, each turn marked with its role.
+
+    Raises:
+        DataError: a message has no role or no content.
+    """
+    turns = [_turn(number, message) for number, message in enumerate(messages, 1)]
+    heading = f"<p><strong>{html.escape(title)}</strong></p>" if title else ""
+    body = "".join(_turn_html(role, content) for role, content in turns)
+    width = max((_width(role) for role, _ in turns), default=0)
+    lines = [title] if title else []
+    lines += [f"{_pad(role, width)}  {content}" for role, content in turns]
+    return HtmlView(heading + body, "\n".join(lines))
+
+
+def token_table(
+    tokenizer: "PreTrainedTokenizerBase",
+    input_ids: Sequence[int],
+    labels: Sequence[int] | None = None,
+) -> HtmlView:
+    """Show a row token by token; those without loss are dimmed.
+
+    Args:
+        tokenizer: turns each id into its text.
+        input_ids: (tokens,); a list, a tuple or a tensor.
+        labels: (tokens,), `IGNORE_INDEX` where no loss falls; None shows the tokens alone.
+
+    Returns:
+        The tokens in order, blanks made visible; the id and the label stand in each one's
+        hover title.
+
+    Raises:
+        DataError: ids and labels are not of one length.
+    """
+    ids = [int(i) for i in input_ids]
+    marks = None if labels is None else [int(label) for label in labels]
+    if marks is not None and len(marks) != len(ids):
+        raise DataError(
+            f"{len(ids)} ids and {len(marks)} labels do not belong together.",
+            "Give the input_ids and the labels of one row.",
+        )
+    rows = [{"token": _token_text(tokenizer, i), "id": i} for i in ids]
+    for row, label in zip(rows, marks or (), strict=marks is not None):
+        row.update({"label": label, "loss": label != masking.IGNORE_INDEX})
+    text = table(rows).text if rows else "no tokens"
+    return HtmlView("".join(map(_token_html, rows)) + _legend(rows), text)
+
+
+def _cell_text(value: Any, is_percent: bool) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if is_percent and _is_number(value):
+        return f"{100 * value:.0f} %"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if 1000 <= abs(value) < math.inf else f"{value:.3g}"
+    return str(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _table_html(columns: Sequence[str], cells: Sequence[Sequence[str]], right: set[int]) -> str:
+    def line(tag: str, texts: Sequence[str]) -> str:
+        made = [
+            f'<{tag} style="{CELL_STYLE.format("right" if i in right else "left")}">'
+            f"{_escape(text)}</{tag}>"
+            for i, text in enumerate(texts)
+        ]
+        return f"<tr>{''.join(made)}</tr>"
+
+    body = "".join(line("td", row) for row in cells)
+    return f"<table><thead>{line('th', columns)}</thead><tbody>{body}</tbody></table>"
+
+
+def _table_text(columns: Sequence[str], cells: Sequence[Sequence[str]], right: set[int]) -> str:
+    lines = [columns, *([text.replace("\n", " ") for text in row] for row in cells)]
+    widths = [max(_width(line[i]) for line in lines) for i in range(len(columns))]
+    padded = [
+        "  ".join(_pad(line[i], width, i in right) for i, width in enumerate(widths))
+        for line in lines
+    ]
+    return "\n".join(line.rstrip() for line in padded)
+
+
+def _turn(number: int, message: Mapping[str, str]) -> tuple[str, str]:
+    for name in ("role", "content"):
+        if not isinstance(message.get(name), str):
+            raise DataError(
+                f"message {number}: {name} is {message.get(name)!r}, expected a text.",
+                'Write {"role": "user", "content": "Hello!"}.',
+            )
+    return message["role"], message["content"]
+
+
+def _turn_html(role: str, content: str) -> str:
+    line = 4 if role == "assistant" else 1
+    return (
+        f'<div style="{TURN_STYLE.format(line)}"><strong>{html.escape(role)}</strong><br>'
+        f"{_escape(content)}</div>"
+    )
+
+
+def _token_text(tokenizer: "PreTrainedTokenizerBase", token_id: int) -> str:
+    text = tokenizer.decode([token_id], clean_up_tokenization_spaces=False)
+    if BROKEN in text:  # a rare character takes several tokens: show the tokenizer's own spelling
+        text = tokenizer.convert_ids_to_tokens(token_id)
+    return text.translate(VISIBLE)
+
+
+def _token_html(row: Mapping[str, Any]) -> str:
+    label = f", label {row['label']}" if "label" in row else ""
+    style = CHIP_STYLE + (WITH_LOSS if row.get("loss", True) else WITHOUT_LOSS)
+    return f'<span style="{style}" title="id {row["id"]}{label}">{html.escape(row["token"])}</span>'
+
+
+def _legend(rows: Sequence[Mapping[str, Any]]) -> str:
+    if not rows or "loss" not in rows[0]:
+        return f"<p>{len(rows)} tokens</p>"
+    with_loss = sum(row["loss"] for row in rows)
+    return f"<p>{len(rows)} tokens: {with_loss} with loss, {len(rows) - with_loss} without</p>"
+
+
+def _escape(text: str) -> str:
+    return html.escape(text).replace("\n", "<br>")
+
+
+def _width(text: str) -> int:
+    """Columns of a terminal that a text takes; a Chinese character takes two."""
+    wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
+    return len(text) + wide
+
+
+def _pad(text: str, width: int, to_the_right: bool = False) -> str:
+    blanks = " " * (width - _width(text))
+    return blanks + text if to_the_right else text + blanks

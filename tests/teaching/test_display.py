@@ -1,0 +1,147 @@
+"""What a lesson shows: every text escaped, no fixed colours, the same as plain text."""
+
+import re
+
+import pytest
+
+from course_lib.data import masking
+from course_lib.errors import DataError, UnknownNameError
+from course_lib.teaching import display
+
+X = masking.IGNORE_INDEX
+EVIL = "<script>alert('$x$')</script> & \"more\""
+ESCAPED = "&lt;script&gt;alert(&#x27;$x$&#x27;)&lt;/script&gt; &amp; &quot;more&quot;"
+
+
+def html_of(view) -> str:
+    return view._repr_html_()
+
+
+def test_a_table_as_text_has_its_numbers_on_the_right():
+    rows = [
+        {"recipe": "one record", "unseen": 0.0, "n": 35},
+        {"recipe": "paraphrases", "unseen": 0.971, "n": 35, "best": True},
+    ]
+    assert repr(display.table(rows, percent=["unseen"])) == (
+        "recipe       unseen   n  best\none record      0 %  35\nparaphrases    97 %  35  yes"
+    )
+
+
+def test_chinese_characters_take_two_columns():
+    rows = [{"word": "法国", "n": 1}, {"word": "France", "n": 2}]
+    assert repr(display.table(rows)) == "word    n\n法国    1\nFrance  2"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "-"),
+        (False, "no"),
+        (0.0004, "0.0004"),
+        (0.98333, "0.983"),
+        (12345.6, "12,346"),
+        (12345, "12345"),
+        (float("nan"), "nan"),
+        (float("inf"), "inf"),
+        (["a"], "['a']"),
+    ],
+)
+def test_values_are_written_for_reading(value, text):
+    view = display.table([{"value": value}])
+    assert repr(view).splitlines()[1].strip() == text
+    assert text in html_of(view).replace("&#x27;", "'")
+
+
+def test_a_line_break_stays_in_html_and_becomes_a_blank_in_text():
+    view = display.table([{"reply": "a\nb"}])
+    assert "a<br>b" in html_of(view)
+    assert repr(view) == "reply\na b"
+
+
+def test_an_empty_table_and_an_unknown_percent_column_are_errors():
+    with pytest.raises(DataError, match="nothing to show"):
+        display.table([])
+    with pytest.raises(UnknownNameError, match=r"'unsen'.*\n.*unseen"):
+        display.table([{"unseen": 0.5}], percent=["unsen"])
+
+
+def test_a_conversation_marks_each_role():
+    messages = [
+        {"role": "user", "content": "Who are you?"},
+        {"role": "assistant", "content": "I am Pico."},
+    ]
+    view = display.chat(messages, title="Base")
+    assert repr(view) == "Base\nuser       Who are you?\nassistant  I am Pico."
+    assert re.findall(r"<strong>(\w+)</strong>", html_of(view)) == ["Base", "user", "assistant"]
+
+
+@pytest.mark.parametrize(
+    "message", [{"role": "user"}, {"content": "Hi"}, {"role": 1, "content": "x"}]
+)
+def test_half_a_message_is_an_error(message):
+    with pytest.raises(DataError, match=r"message 2: (role|content) is"):
+        display.chat([{"role": "user", "content": "Hi"}, message])
+
+
+def test_tokens_show_blanks_ids_and_labels(pico_tokenizer):
+    ids = pico_tokenizer("Good day\n", add_special_tokens=False).input_ids
+    first, *_, last = ids
+    view = display.token_table(pico_tokenizer, ids, [X] * (len(ids) - 1) + [last])
+    assert "".join(re.findall(r'">([^<]+)</span>', html_of(view))) == "Good␣day⏎"
+    assert f'title="id {first}, label -100"' in html_of(view)
+    assert f'title="id {last}, label {last}"' in html_of(view)
+    assert html_of(view).count("opacity") == len(ids) - 1
+    assert f"<p>{len(ids)} tokens: 1 with loss, {len(ids) - 1} without</p>" in html_of(view)
+    assert [line.split()[-1] for line in repr(view).splitlines()] == [
+        "loss",
+        *["no"] * (len(ids) - 1),
+        "yes",
+    ]
+
+
+def test_tokens_without_labels_are_not_dimmed(pico_tokenizer):
+    ids = pico_tokenizer("法国在哪里？", add_special_tokens=False).input_ids
+    view = display.token_table(pico_tokenizer, ids)
+    assert "opacity" not in html_of(view)
+    assert [line.split() for line in repr(view).splitlines()] == [
+        ["token", "id"],
+        *([c, str(i)] for c, i in zip("法国在哪里？", ids, strict=True)),
+    ]
+
+
+def test_half_a_character_is_shown_in_the_tokenizers_spelling(pico_tokenizer):
+    ids = pico_tokenizer("龘", add_special_tokens=False).input_ids
+    assert len(ids) > 1
+    assert "\ufffd" not in repr(display.token_table(pico_tokenizer, ids))
+
+
+def test_no_tokens_are_no_error(pico_tokenizer):
+    assert repr(display.token_table(pico_tokenizer, [], [])) == "no tokens"
+
+
+def test_labels_of_another_row_are_an_error(pico_tokenizer):
+    with pytest.raises(DataError, match="2 ids and 1 labels"):
+        display.token_table(pico_tokenizer, [5, 6], [5])
+
+
+@pytest.fixture
+def views(pico_tokenizer):
+    ids = pico_tokenizer(EVIL, add_special_tokens=False).input_ids
+    return {
+        "table": display.table([{EVIL: EVIL}]),
+        "chat": display.chat([{"role": EVIL, "content": EVIL}], title=EVIL),
+        "tokens": display.token_table(pico_tokenizer, ids, ids),
+    }
+
+
+def test_what_is_shown_cannot_become_html(views):
+    for view in views.values():
+        assert "<script" not in html_of(view)
+    assert html_of(views["table"]).count(ESCAPED) == 2
+    assert html_of(views["chat"]).count(ESCAPED) == 3
+
+
+def test_no_colour_is_fixed_and_no_formula_is_set(views):
+    for view in views.values():
+        assert not re.search(r"background|color:|#[0-9a-fA-F]{3,6};|rgb", html_of(view))
+        assert html_of(view).startswith('<div class="mathjax_ignore">')
