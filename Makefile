@@ -10,12 +10,12 @@ PYTEST_ARGS ?=
 REPORTS ?=
 
 PYTEST = $(TEST_ENV) "$(PY)" -m pytest -q $(if $(REPORTS),"--junitxml=$(REPORTS)/$@.xml") $(PYTEST_ARGS)
-TEST_ENV = HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false OMP_NUM_THREADS=2 TUNEBOOK_TIER=pico
+TEST_ENV = HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false OMP_NUM_THREADS=1 TUNEBOOK_TIER=pico
 NBVAL = --nbval-lax --nbval-current-env --nbval-cell-timeout=120 \
 	--nbval-kernel-startup-timeout=120 --nbval-sanitize-with=tests/nbval_sanitize.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test lint unit notebooks browser clean
+.PHONY: help lab test lint unit notebooks browser bench clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -23,7 +23,7 @@ help: ## list the commands
 # .jupyter/ switches off JupyterLab's news and its look for updates: nothing here needs a network.
 lab: $(VENV)/.ready ## open JupyterLab on lesson 00 (this machine only, with its token)
 	@root=; if [ "$$(id -u)" = 0 ]; then root=--allow-root; fi; \
-	exec env JUPYTER_PREFER_ENV_PATH=1 JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" \
+	exec env OMP_WAIT_POLICY=passive JUPYTER_PREFER_ENV_PATH=1 JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" \
 		"$(PY)" -m jupyterlab --ServerApp.ip=127.0.0.1 $$root $(LAB_ARGS) \
 		--LabApp.default_url=/lab/tree/notebooks/00_start.ipynb
 
@@ -40,6 +40,12 @@ notebooks: $(VENV)/.ready-test ## run every notebook and compare its stored numb
 
 browser: $(VENV)/.ready-test ## open lesson 00 in Chromium, as `make lab` serves it
 	@$(PYTEST) -rs tests/browser
+
+bench: $(VENV)/.ready-bench ## measure step time beside TRL, lesson 04, imports (see benchmarks/README.md)
+	@for name in imports step_time lesson_04; do \
+		echo; echo "$$name"; \
+		HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false "$(PY)" -m benchmarks.$$name || exit 1; \
+	done
 
 clean: ## remove the environment and what tools leave behind; runs and data stay
 	rm -rf $(VENV) build tunebook.egg-info .pytest_cache .ruff_cache .hypothesis
@@ -62,4 +68,8 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 
 $(VENV)/.ready-test: $(VENV)/.ready
 	@"$(PY)" -m pip install -q -c constraints.txt -e ".[test]"
+	@touch $@
+
+$(VENV)/.ready-bench: $(VENV)/.ready
+	@"$(PY)" -m pip install -q -c constraints.txt -e ".[bench]"
 	@touch $@

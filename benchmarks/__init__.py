@@ -1,0 +1,1 @@
+"""Measure where training time goes. Figures, not tests: see README.md."""

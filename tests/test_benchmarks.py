@@ -1,0 +1,71 @@
+"""Benchmarks run in their smallest setting, so that they cannot rot; nothing here is timed."""
+
+import json
+
+import pytest
+import torch
+
+from benchmarks import imports, lesson_04, report, step_time, stepclock
+
+
+@pytest.fixture
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_the_parts_of_a_step_add_up_to_the_step(one_thread, capsys):
+    step_time.main(["--repeats", "1", "--steps", "2", "--no-trl", "--json"])
+    result = json.loads(capsys.readouterr().out)
+    assert (result["steps"], result["repeats"]) == (2, 1)
+    ours = result["arms"][step_time.OURS]
+    for measure in step_time.MEASURES:
+        parts = ours[measure]
+        # one timed step: each median is its own number, rounded to 0.01 ms
+        assert sum(parts[p] for p in stepclock.PARTS) == pytest.approx(parts["step"], abs=0.1)
+        assert min(parts["forward"], parts["backward"], parts["optimizer"]) > 0
+    assert 0 < ours["last_loss"] < ours["first_loss"]
+
+
+def test_ratios_are_taken_within_each_repeat():
+    # by hand: 2/4 and 30/20 in the two repeats, so 0.5 and 1.5; the first step never counts
+    mine = [clock_of(99, 2), clock_of(99, 30)]
+    other = [clock_of(1, 4), clock_of(1, 20)]
+    expected = {"median": 1.0, "min": 0.5, "max": 1.5}
+    assert step_time._ratio(mine, other, 0) == expected
+
+
+def clock_of(*steps_s):
+    return stepclock.StepClock(steps=[{"step": (s, s)} for s in steps_s])
+
+
+def test_a_share_that_was_not_scored_shows_as_a_dash():
+    shares = {"seen": 1.0, "unseen": 0.96, "near": 0.0, "retained": 0.9, "parrot": None}
+    scores = dict.fromkeys(lesson_04.LANGUAGES, shares)
+    seconds = dict.fromkeys(lesson_04.SECONDS, 1.0)
+    counts = {"seed": 0, "steps": 39, "best_step": 26, "n": {"seen": 2}}
+    result = lesson_04.summary(
+        [{**counts, **seconds, "base": scores, "best": scores, "last": scores}]
+    )
+    assert (result["lowest_unseen"], result["lowest_retained_over_base"]) == (0.96, 1.0)
+    rows = [line.split("|")[1:-1] for line in lesson_04.text(result).splitlines()]
+    shown = {row[0].strip(): [cell.strip() for cell in row[1:]] for row in rows if row}
+    expected = ["1.00 (1.00, 1.00)", "0.96 (0.96, 0.96)", "0.00 (0.00, 0.00)", "0.90 (0.90, 0.90)"]
+    for name in ("base", "seed 0, best: step 26", "seed 0, last: step 39"):
+        assert shown[name] == [*expected, "- (-, -)"]
+
+
+def test_importing_the_data_modules_is_measured_in_fresh_processes():
+    assert "course_lib.data.masking" in imports.data_modules()
+    assert imports.import_s(["course_lib.data.packing"]) > 0
+
+
+def test_a_table_is_markdown_with_numbers_on_the_right():
+    rows = [("part", "ms"), ("data", "1.0")]
+    assert report.markdown(rows).splitlines() == [
+        "| part | ms  |",
+        "| ---- | --: |",
+        "| data | 1.0 |",
+    ]
