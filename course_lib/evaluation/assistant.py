@@ -87,7 +87,7 @@ def score_assistant(
         questions = load_questions(WORLD_QUESTIONS, kinds=WORLD_KINDS)
     parts = _identity_parts(name, "unseen")
     parts["retained"] = sample_questions(questions, n_retained, SAMPLE_SEED)
-    return _to_score(_ask(model, tokenizer, parts, batch_size))
+    return _to_score(_ask(model, tokenizer, parts, name, batch_size))
 
 
 def score_identity(
@@ -114,7 +114,7 @@ def score_identity(
         DataError: the name is empty, or a data file is missing or damaged.
     """
     parts = _identity_parts(name, wordings)
-    return _to_score(_ask(model, tokenizer, parts, batch_size))
+    return _to_score(_ask(model, tokenizer, parts, name, batch_size))
 
 
 def load_wordings(part: str, name: str, folder: Path = ASSISTANT_DIR) -> list[Question]:
@@ -178,6 +178,7 @@ class _Answer:
     question: Question
     reply: generation.Reply
     is_hit: bool
+    has_introduction: bool
 
     @property
     def is_wrong(self) -> bool:
@@ -189,14 +190,22 @@ def _ask(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     parts: Mapping[str, Sequence[Question]],
+    name: str,
     batch_size: int,
 ) -> list[_Answer]:
+    introductions = [text.replace("{{name}}", name) for text in INTRODUCTIONS.values()]
     asked = [(part, question) for part, group in parts.items() for question in group]
     conversations = [[{"role": "user", "content": question.prompt}] for _, question in asked]
     settings = generation.GenerationSettings(max_new_tokens=MAX_NEW_TOKENS)
     replies = generation.reply_to_all(model, tokenizer, conversations, settings, batch_size)
     return [
-        _Answer(part, question, reply, is_hit(reply.text, question.answers))
+        _Answer(
+            part,
+            question,
+            reply,
+            is_hit(reply.text, question.answers),
+            is_hit(reply.text, introductions),
+        )
         for (part, question), reply in zip(asked, replies, strict=True)
     ]
 
@@ -221,4 +230,6 @@ def _shares(answers: Sequence[_Answer]) -> dict[str, float]:
     hits: dict[str, list[bool]] = {}
     for answer in answers:
         hits.setdefault(answer.part, []).append(answer.is_hit)
+        if answer.part == "retained":
+            hits.setdefault("parrot", []).append(answer.has_introduction)
     return {part: sum(flags) / len(flags) for part, flags in hits.items()}

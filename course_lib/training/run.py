@@ -21,7 +21,7 @@ from course_lib.chat import generation
 from course_lib.data import packing
 from course_lib.errors import RunError
 from course_lib.evaluation import assistant
-from course_lib.files import append_jsonl
+from course_lib.files import append_jsonl, read_jsonl
 from course_lib.model import adapters, loading
 from course_lib.model.quiet import quiet_libraries
 from course_lib.training import callbacks, checkpoints, folder, plan, rows
@@ -57,6 +57,17 @@ class RunResult:
     steps: int
     train_s: float
     train_cpu_s: float
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        """The run's log.jsonl: one record for each event."""
+        return read_jsonl(self.run_dir / callbacks.LOG_FILE)
+
+    @property
+    def scores(self) -> list[dict[str, Any]]:
+        """The run's scores.jsonl: one record for each scored step, empty without a suite."""
+        path = self.run_dir / checkpoints.SCORES_FILE
+        return read_jsonl(path) if path.is_file() else []
 
 
 @dataclass(frozen=True)

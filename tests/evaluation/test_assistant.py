@@ -25,7 +25,13 @@ def test_the_untuned_model_knows_the_world_and_not_its_owner(pico_model, pico_to
     assert (score.seen, score.unseen, score.near) == (0.0, 0.0, 0.0)
     assert score.retained == 0.8  # the third answer is wrong on purpose
     assert score.by_language["en"]["retained"] == pytest.approx(2 / 3)
-    assert score.by_language["zh"] == {"seen": 0, "unseen": 0, "near": 0, "retained": 1}
+    assert score.by_language["zh"] == {
+        "seen": 0,
+        "unseen": 0,
+        "near": 0,
+        "retained": 1,
+        "parrot": 0,
+    }
     assert score.n == {"seen": 100, "unseen": 35, "near": 52, "retained": 5}
     assert score.ended > 0.9
     assert len(score.misses) == 8
