@@ -14,12 +14,13 @@ if TYPE_CHECKING:  # slow to import
     from transformers import PreTrainedTokenizerBase
 
 # No colour is fixed, so all is readable in JupyterLab's light and dark themes; and styles stand in
-# the elements, because JupyterLab drops <style> from notebooks that are not trusted yet.
-LINE = "1px solid currentColor"
+# the elements, because JupyterLab drops <style> from notebooks that are not trusted yet. Borders
+# name no colour, which means the colour of the text: it would drop "currentColor" as well.
+LINE = "1px solid"
 CELL_STYLE = f"border-bottom:{LINE};padding:4px 10px;text-align:{{}};vertical-align:top"
-TURN_STYLE = "border-left:{}px solid currentColor;padding:2px 10px;margin:6px 0"
+TURN_STYLE = "border-left:{}px solid;padding:2px 10px;margin:6px 0"
 CHIP_STYLE = "display:inline-block;border-radius:3px;padding:0 3px;margin:1px;border:1px "
-WITH_LOSS, WITHOUT_LOSS = "solid currentColor", "dashed currentColor;opacity:0.5"
+WITH_LOSS, WITHOUT_LOSS = "solid", "dashed;opacity:0.5"
 VISIBLE = str.maketrans({" ": "␣", "\n": "⏎", "\t": "⇥"})  # blanks of a token, to be seen
 BROKEN = "\ufffd"  # what half a character decodes to
 

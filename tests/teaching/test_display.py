@@ -143,5 +143,5 @@ def test_what_is_shown_cannot_become_html(views):
 
 def test_no_colour_is_fixed_and_no_formula_is_set(views):
     for view in views.values():
-        assert not re.search(r"background|color:|#[0-9a-fA-F]{3,6};|rgb", html_of(view))
+        assert not re.search(r"background|[cC]olor|#[0-9a-fA-F]{3,6};|rgb", html_of(view))
         assert html_of(view).startswith('<div class="mathjax_ignore">')
