@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import report
-from course_lib.files import read_jsonl
-from course_lib.training import checkpoints, run
+from course_lib.commands import targets
+from course_lib.evaluation import assistant
 from course_lib.training import config as configs
+from course_lib.training import run
 
 PRESET = "pico_qlora_assistant_e3"
 SECONDS = ("train_cpu_s", "train_wall_s", "run_cpu_s", "run_wall_s")
@@ -19,7 +20,7 @@ LANGUAGES = ("all", "en", "zh")
 
 
 def train_seed(seed: int, questions: int, max_steps: int | None = None) -> dict[str, Any]:
-    """Train the preset once.
+    """Train the preset once, then score what it left as `tunebook eval` does.
 
     Args:
         seed: of data order and adapter.
@@ -27,56 +28,70 @@ def train_seed(seed: int, questions: int, max_steps: int | None = None) -> dict[
         max_steps: stop earlier than the preset.
 
     Returns:
-        Steps, seconds, and the scores of the base and of the checkpoint that the run names best.
-        `train_*` is training alone; `run_*` adds loading, samples, scores and saving.
+        Steps, seconds, and the scores of the last checkpoint and of the one that the run names
+        best. `train_*` is training alone; `run_*` adds loading, samples, the run's own scores and
+        saving.
     """
-    changes = {"seed": seed, "retained_questions": questions, "max_steps": max_steps}
+    changes = {"seed": seed, "max_steps": max_steps}
     config = configs.load_preset(PRESET).model_copy(update=changes)
-    wall, cpu = time.perf_counter(), time.process_time()
     with tempfile.TemporaryDirectory() as folder:
+        wall, cpu = time.perf_counter(), time.process_time()
         result = run.train(config, Path(folder) / "run")
         run_s = time.perf_counter() - wall, time.process_time() - cpu
-        records = read_jsonl(result.run_dir / checkpoints.SCORES_FILE)
-    scores = {record["step"]: record for record in records}
-    best = int(result.adapter_dir.name.rsplit("-", 1)[1])
+        last = score(str(result.last_dir), config, questions)
+        is_best = result.adapter_dir == result.last_dir
+        best = last if is_best else score(str(result.adapter_dir), config, questions)
     return {
         "seed": seed,
         "steps": result.steps,
-        "best_step": best,
+        "best_step": int(result.adapter_dir.name.rsplit("-", 1)[1]),
         "train_cpu_s": round(result.train_cpu_s, 1),
         "train_wall_s": round(result.train_s, 1),
         "run_cpu_s": round(run_s[1], 1),
         "run_wall_s": round(run_s[0], 1),
-        "n": scores[best]["n"],
-        "base": _shares(scores[0]),
-        "last": _shares(scores[result.steps]),
-        "best": _shares(scores[best]),
+        "last": last,
+        "best": best,
     }
 
 
-def _shares(score: dict[str, Any]) -> dict[str, dict[str, float | None]]:
-    """Shares by language, `all` first; None for what the suite did not score."""
-    return {
+def score(model: str, config: configs.TrainConfig, questions: int) -> dict[str, Any]:
+    """Ask the unseen wordings and the world questions.
+
+    Args:
+        model: a base model, or a checkpoint of a run.
+        config: gives the bits and the assistant's name.
+        questions: world questions, half in each language.
+
+    Returns:
+        Shares by language, `all` first, None for what the suite does not score; and how many
+        questions stand behind each (`n`).
+    """
+    loaded, tokenizer = targets.open_target(targets.find_target(model, bits=config.bits))
+    found = assistant.score_assistant(loaded, tokenizer, config.assistant_name, questions).as_json()
+    shares = {
         language: {m: source.get(m) for m in MEASURES}
-        for language, source in {"all": score, **score["by_language"]}.items()
+        for language, source in {"all": found, **found["by_language"]}.items()
     }
+    return {**shares, "n": found["n"]}
 
 
-def summary(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def summary(base: dict[str, Any], runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """All runs, the median seconds, and the weakest ratio of retained to the base's.
 
     Args:
+        base: scores of the base model.
         runs: from `train_seed`.
     """
-    pairs = [(r["base"][lang], r["best"][lang]) for r in runs for lang in LANGUAGES]
+    pairs = [(base[lang], r["best"][lang]) for r in runs for lang in LANGUAGES]
     return {
         "machine": report.machine(),
         "preset": PRESET,
         **{name: statistics.median(r[name] for r in runs) for name in SECONDS},
         "lowest_unseen": min(best["unseen"] for _, best in pairs),
         "lowest_retained_over_base": round(
-            min(best["retained"] / base["retained"] for base, best in pairs), 3
+            min(best["retained"] / before["retained"] for before, best in pairs), 3
         ),
+        "base": base,
         "runs": list(runs),
     }
 
@@ -84,14 +99,14 @@ def summary(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def text(result: dict[str, Any]) -> str:
     """The result as two markdown tables: seconds, and scores with each language in brackets."""
     times = [("seed", "steps", "train CPU s", "train wall s", "whole run CPU s", "wall s")]
-    scores = [("model: all (en, zh)", *MEASURES), _score_row("base", result["runs"][0]["base"])]
+    scores = [("model: all (en, zh)", *MEASURES), _score_row("base", result["base"])]
     for r in result["runs"]:
         times.append((str(r["seed"]), str(r["steps"]), *(f"{r[name]:.1f}" for name in SECONDS)))
         scores.append(_score_row(f"seed {r['seed']}, best: step {r['best_step']}", r["best"]))
         if r["best_step"] != r["steps"]:
             scores.append(_score_row(f"seed {r['seed']}, last: step {r['steps']}", r["last"]))
     lines = [report.markdown(times), "", report.markdown(scores), ""]
-    lines.append(f"Questions: {', '.join(f'{k} {n}' for k, n in result['runs'][0]['n'].items())}.")
+    lines.append(f"Questions: {', '.join(f'{k} {n}' for k, n in result['base']['n'].items())}.")
     lines.append(
         f"Median training {result['train_cpu_s']:.1f} s of CPU. In the best checkpoints, over "
         f"seeds and languages: lowest unseen {result['lowest_unseen']:.2f}, lowest retained "
@@ -120,8 +135,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--questions", type=int, default=120, help="world questions in a score")
     parser.add_argument("--max-steps", type=int, help="stop earlier than the preset")
     options = parser.parse_args(argv)
+    config = configs.load_preset(PRESET)
+    base = score(config.base_model, config, options.questions)
     runs = [train_seed(seed, options.questions, options.max_steps) for seed in options.seeds]
-    result = summary(runs)
+    result = summary(base, runs)
     report.show(result, text(result), options.json)
 
 

@@ -43,12 +43,10 @@ def clock_of(*steps_s):
 
 def test_a_share_that_was_not_scored_shows_as_a_dash():
     shares = {"seen": 1.0, "unseen": 0.96, "near": 0.0, "retained": 0.9, "parrot": None}
-    scores = dict.fromkeys(lesson_04.LANGUAGES, shares)
+    scores = {**dict.fromkeys(lesson_04.LANGUAGES, shares), "n": {"seen": 2}}
     seconds = dict.fromkeys(lesson_04.SECONDS, 1.0)
-    counts = {"seed": 0, "steps": 39, "best_step": 26, "n": {"seen": 2}}
-    result = lesson_04.summary(
-        [{**counts, **seconds, "base": scores, "best": scores, "last": scores}]
-    )
+    run = {"seed": 0, "steps": 39, "best_step": 26, **seconds, "best": scores, "last": scores}
+    result = lesson_04.summary(scores, [run])
     assert (result["lowest_unseen"], result["lowest_retained_over_base"]) == (0.96, 1.0)
     rows = [line.split("|")[1:-1] for line in lesson_04.text(result).splitlines()]
     shown = {row[0].strip(): [cell.strip() for cell in row[1:]] for row in rows if row}

@@ -50,9 +50,11 @@ class AssistantScore:
 
     @property
     def overall(self) -> float:
-        """The weakest of unseen, 1 - near and retained: what to improve next."""
-        known = 1.0 if self.retained is None else self.retained
-        return min(self.unseen, 1 - self.near, known)
+        """The weaker of unseen and retained: what checkpoints are compared by.
+
+        `near` is left out: it falls with contrast rows, not with another checkpoint.
+        """
+        return self.unseen if self.retained is None else min(self.unseen, self.retained)
 
     def as_json(self) -> dict[str, Any]:
         """The score as plain data, for `json.dumps`."""
@@ -65,7 +67,7 @@ def score_assistant(
     name: str,
     n_retained: int = 120,
     questions: Sequence[Question] | None = None,
-    batch_size: int = 64,
+    wordings: str = "unseen",
 ) -> AssistantScore:
     """Score the introduction and the knowledge that was there before.
 
@@ -75,19 +77,20 @@ def score_assistant(
         name: whose assistant it should say it is.
         n_retained: how many world questions to ask, half in each language.
         questions: world questions to draw from; None takes the built-in model's held-out ones.
-        batch_size: questions at a time.
+        wordings: "unseen" for a result; "validation" while recipes or checkpoints are still being
+            chosen, so that the unseen wordings stay unseen.
 
     Returns:
-        The score on the unseen wordings of data/assistant/unseen.jsonl.
+        The score.
 
     Raises:
         DataError: the name is empty, a data file is damaged, or there are too few questions.
     """
     if questions is None:
         questions = load_questions(WORLD_QUESTIONS, kinds=WORLD_KINDS)
-    parts = _identity_parts(name, "unseen")
+    parts = _identity_parts(name, wordings)
     parts["retained"] = sample_questions(questions, n_retained, SAMPLE_SEED)
-    return _to_score(_ask(model, tokenizer, parts, name, batch_size))
+    return _to_score(_ask(model, tokenizer, parts, name))
 
 
 def score_identity(
@@ -191,7 +194,7 @@ def _ask(
     tokenizer: PreTrainedTokenizerBase,
     parts: Mapping[str, Sequence[Question]],
     name: str,
-    batch_size: int,
+    batch_size: int = 64,
 ) -> list[_Answer]:
     introductions = [text.replace("{{name}}", name) for text in INTRODUCTIONS.values()]
     asked = [(part, question) for part, group in parts.items() for question in group]

@@ -56,11 +56,12 @@ def best_checkpoint(run_dir: Path) -> Checkpoint | None:
         run_dir: a run folder with scores.jsonl.
 
     Returns:
-        The earliest of the best ones, or None without scores.
+        The latest of the best ones, or None without scores: small score sets tie at the top, and
+        a later checkpoint has met its rows more often.
     """
     scores = overall_scores(run_dir)
     scored = [c for c in list_checkpoints(run_dir) if c.step in scores]
-    return max(scored, key=lambda c: (scores[c.step], -c.step)) if scored else None
+    return max(scored, key=lambda c: (scores[c.step], c.step)) if scored else None
 
 
 def overall_scores(run_dir: Path) -> dict[int, float]:

@@ -297,8 +297,13 @@ def _scorer(model: PeftModel, job: Job) -> callbacks.Scorer | None:
     config = job.config
     if config.suite == "none":
         return None
+    # The best checkpoint is chosen by these scores, so the unseen wordings must not be in them.
     return lambda: assistant.score_assistant(
-        model, job.tokenizer, config.assistant_name, n_retained=config.retained_questions
+        model,
+        job.tokenizer,
+        config.assistant_name,
+        n_retained=config.retained_questions,
+        wordings="validation",
     ).as_json()
 
 

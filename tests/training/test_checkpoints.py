@@ -68,7 +68,7 @@ def test_a_run_without_checkpoints_has_no_latest_and_no_best(tmp_path, exists):
     ("steps", "scores", "best"),
     [
         ([3, 6, 9], [(3, 0.5), (6, 0.9), (9, 0.8)], 6),
-        ([3, 6, 9], [(3, 0.9), (6, 0.9), (9, 0.9)], 3),  # the earliest of the best
+        ([3, 6, 9], [(3, 0.9), (6, 0.9), (9, 0.8)], 6),  # the latest of the best
         ([3, 6, 9], [(9, 0.1)], 9),  # the only one with a score
         ([6, 9], [(3, 1.0), (6, 0.2), (9, 0.1)], 6),  # 3 was removed
         ([3], [(0, 1.0), (3, 0.0)], 3),  # step 0 is the base: no checkpoint
@@ -76,7 +76,7 @@ def test_a_run_without_checkpoints_has_no_latest_and_no_best(tmp_path, exists):
         ([3, 6], [(0, 1.0)], None),
     ],
 )
-def test_the_best_is_the_earliest_with_the_highest_score(tmp_path, steps, scores, best):
+def test_the_best_is_the_latest_with_the_highest_score(tmp_path, steps, scores, best):
     found = checkpoints.best_checkpoint(make_run(tmp_path, steps, scores))
     assert (found and found.step) == best
 

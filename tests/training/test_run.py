@@ -83,7 +83,7 @@ def test_the_environment_says_what_the_numbers_depend_on(full_run):
 def test_the_newest_checkpoints_and_the_best_are_kept(full_run, light_run):
     scores = checkpoints.overall_scores(full_run)
     saved = [2, 4, 6, 8, 10, 11]  # every second step, and the last one
-    best = max(saved, key=lambda step: (scores[step], -step))
+    best = max(saved, key=lambda step: (scores[step], step))
     kept = [c.step for c in checkpoints.list_checkpoints(full_run)]
     assert kept == sorted({best, 10, 11})
     assert checkpoints.find_adapter(full_run) == full_run / f"checkpoint-{best}"
