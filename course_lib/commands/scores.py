@@ -36,7 +36,8 @@ def score_text(score: assistant.AssistantScore) -> str:
         lower = " (lower is better)" if measure in report.LOWER_IS_BETTER else ""
         cells = ["-" if value is None else f"{value:.2f}" for value in values]
         rows.append((measure + lower, *cells, str(score.n.get(measure, 0))))
-    lines = [terminal.table(rows), "", f"overall {score.overall:.2f}, the weaker of unseen and retained"]
+    overall = f"overall {score.overall:.2f}, the weaker of unseen and retained"
+    lines = [terminal.table(rows), "", overall]
     lines.append(f"replies that ended by themselves: {score.ended:.2f}")
     if score.misses:
         lines.append("\nSome wrong replies:")
