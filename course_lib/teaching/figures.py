@@ -1,5 +1,6 @@
 """Figures of the lessons, legible on light and dark pages."""
 
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,13 +8,23 @@ from matplotlib.figure import Figure
 
 from course_lib.errors import DataError
 
+DOTS_PER_INCH = 110
 TEXT_COLOR = "#808080"  # readable on white and on black
 COLORS = {"unseen": "#2a9d8f", "retained": "#e9a23b", "near": "#d1495b", "seen": "#5b8def"}
 
 
+class LessonFigure(Figure):
+    """A figure that a notebook shows by itself, with no plotting backend chosen."""
+
+    def _repr_png_(self) -> bytes:
+        picture = io.BytesIO()
+        self.savefig(picture, format="png", dpi=DOTS_PER_INCH)
+        return picture.getvalue()
+
+
 def checkpoint_curve(
     records: Sequence[Mapping[str, Any]], measures: Sequence[str] = ("unseen", "retained", "near")
-) -> Figure:
+) -> LessonFigure:
     """Scores over the checkpoints of a run.
 
     Args:
@@ -40,7 +51,7 @@ def checkpoint_curve(
 
 def recipe_bars(
     rows: Sequence[Mapping[str, Any]], measures: Sequence[str] = ("unseen", "retained", "near")
-) -> Figure:
+) -> LessonFigure:
     """Scores of several recipes side by side.
 
     Args:
@@ -78,8 +89,8 @@ def _check(rows: Sequence[Mapping[str, Any]], measures: Sequence[str]) -> None:
             )
 
 
-def _new_figure() -> tuple[Figure, Any]:
-    figure = Figure(figsize=(7, 3.2), layout="constrained")
+def _new_figure() -> tuple[LessonFigure, Any]:
+    figure = LessonFigure(figsize=(7, 3.2), layout="constrained")
     figure.patch.set_alpha(0)
     axes = figure.add_subplot()
     axes.patch.set_alpha(0)

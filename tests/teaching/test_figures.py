@@ -21,6 +21,10 @@ def test_a_curve_draws_each_measure_in_percent_over_steps():
     }
 
 
+def test_a_notebook_shows_the_picture_itself():
+    assert figures.checkpoint_curve(RECORDS)._repr_png_().startswith(b"\x89PNG")
+
+
 def test_bars_stand_in_groups_with_the_recipes_names_below():
     rows = [{"recipe": name, **RECORDS[1]} for name in ("copied", "repaired")]
     axes = figures.recipe_bars(rows, ("unseen", "near")).axes[0]
