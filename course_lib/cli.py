@@ -210,12 +210,11 @@ def convert_merge(
     number = max_shard_size[:-2]
     if max_shard_size[-2:].upper() not in ("KB", "MB", "GB") or not number.isdecimal():
         raise typer.BadParameter(f"{max_shard_size!r} is no size such as 2GB or 500MB.")
-    from course_lib.model import adapters, quiet
+    from course_lib.model import adapters
     from course_lib.training import checkpoints
 
     adapter_dir = checkpoints.find_adapter(adapter)
-    with quiet.quiet_libraries():
-        merged = adapters.merge_adapter(base, adapter_dir, dest, max_shard_size.upper())
+    merged = adapters.merge_adapter(base, adapter_dir, dest, max_shard_size.upper())
     terminal.say(f"Merged model: {merged}")
     _say_next("chat", merged)
 
