@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,8 @@ class AssistantScore:
         unseen: the same for wordings that no training file has.
         near: other questions that sound similar, answered with the introduction: lower is better.
         ended: replies to `seen` and `unseen` that ended by themselves.
-        retained: world questions still answered right; None when they were not asked.
-        parrot: world questions answered with the introduction; None when they were not asked.
+        retained: world questions still answered right.
+        parrot: world questions answered with the introduction.
         n: how many questions stand behind each share.
         by_language: the shares for each language.
         misses: some prompts, each with the reply that was wrong.
@@ -42,19 +42,45 @@ class AssistantScore:
     unseen: float
     near: float
     ended: float
-    retained: float | None = None
-    parrot: float | None = None
-    n: Mapping[str, int] = field(default_factory=dict)
-    by_language: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    misses: Sequence[tuple[str, str]] = ()
+    retained: float
+    parrot: float
+    n: Mapping[str, int]
+    by_language: Mapping[str, Mapping[str, float]]
+    misses: Sequence[tuple[str, str]]
 
     @property
     def overall(self) -> float:
-        """The weaker of unseen and retained: what checkpoints are compared by.
+        """The weaker of unseen and retained."""
+        return min(self.unseen, self.retained)
 
-        `near` is left out: it falls with contrast rows, not with another checkpoint.
-        """
-        return self.unseen if self.retained is None else min(self.unseen, self.retained)
+    def as_json(self) -> dict[str, Any]:
+        """The score as plain data, for `json.dumps`."""
+        return {**asdict(self), "overall": self.overall}
+
+
+@dataclass(frozen=True)
+class CheckpointScore:
+    """What checkpoints and recipes are chosen by, so that the unseen wordings stay unseen.
+
+    Args:
+        validation: wordings of no training file, other ones than `unseen`, answered with the
+            introduction.
+        retained: world questions still answered right.
+        ended: replies to `validation` that ended by themselves.
+        n: how many questions stand behind each share.
+        by_language: the shares for each language.
+    """
+
+    validation: float
+    retained: float
+    ended: float
+    n: Mapping[str, int]
+    by_language: Mapping[str, Mapping[str, float]]
+
+    @property
+    def overall(self) -> float:
+        """The weaker of validation and retained."""
+        return min(self.validation, self.retained)
 
     def as_json(self) -> dict[str, Any]:
         """The score as plain data, for `json.dumps`."""
@@ -66,8 +92,8 @@ def score_assistant(
     tokenizer: PreTrainedTokenizerBase,
     name: str,
     n_retained: int = 120,
+    n_seen: int = 40,
     questions: Sequence[Question] | None = None,
-    wordings: str = "unseen",
 ) -> AssistantScore:
     """Score the introduction and the knowledge that was there before.
 
@@ -76,9 +102,8 @@ def score_assistant(
         tokenizer: its tokenizer.
         name: whose assistant it should say it is.
         n_retained: how many world questions to ask, half in each language.
+        n_seen: how many of the training wordings to ask, half in each language.
         questions: world questions to draw from; None takes the built-in model's held-out ones.
-        wordings: "unseen" for a result; "validation" while recipes or checkpoints are still being
-            chosen, so that the unseen wordings stay unseen.
 
     Returns:
         The score.
@@ -86,38 +111,66 @@ def score_assistant(
     Raises:
         DataError: the name is empty, a data file is damaged, or there are too few questions.
     """
-    if questions is None:
-        questions = load_questions(WORLD_QUESTIONS, kinds=WORLD_KINDS)
-    parts = _identity_parts(name, wordings)
-    parts["retained"] = sample_questions(questions, n_retained, SAMPLE_SEED)
-    return _to_score(_ask(model, tokenizer, parts, name))
+    seen = load_wordings("train", name)
+    parts = {
+        "seen": sample_questions(seen, min(n_seen, len(seen)), SAMPLE_SEED),
+        "unseen": load_wordings("unseen", name),
+        "near": load_wordings("near", name),
+        "retained": _world_questions(questions, n_retained),
+    }
+    answers = _ask(model, tokenizer, parts, name)
+    return AssistantScore(
+        **_shares(answers),
+        ended=_ended(answers, ("seen", "unseen")),
+        n=_counts(answers),
+        by_language=_by_language(answers),
+        misses=tuple((a.question.prompt, a.reply.text) for a in answers if a.is_wrong)[
+            :SHOWN_MISSES
+        ],
+    )
 
 
-def score_identity(
+def score_checkpoint(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     name: str,
-    wordings: str = "unseen",
-    batch_size: int = 64,
-) -> AssistantScore:
-    """Score the introduction alone: some 130 short replies.
+    n_retained: int = 40,
+    questions: Sequence[Question] | None = None,
+) -> CheckpointScore:
+    """Score what one chooses by, while a run goes on or a recipe is looked for.
 
     Args:
-        model: the model to ask.
+        model: the model to ask; it may be in training and stays so.
         tokenizer: its tokenizer.
         name: whose assistant it should say it is.
-        wordings: "unseen" for a result; "validation" while recipes are still being chosen, so
-            that the unseen wordings stay unseen.
-        batch_size: questions at a time.
+        n_retained: how many world questions to ask, half in each language.
+        questions: world questions to draw from; None takes the built-in model's held-out ones.
 
     Returns:
-        The score, without `retained`.
+        The score: fewer questions than `score_assistant` has, and none of its wordings.
 
     Raises:
-        DataError: the name is empty, or a data file is missing or damaged.
+        DataError: see `score_assistant`.
     """
-    parts = _identity_parts(name, wordings)
-    return _to_score(_ask(model, tokenizer, parts, name, batch_size))
+    parts = {
+        "validation": load_wordings("validation", name),
+        "retained": _world_questions(questions, n_retained),
+    }
+    answers = _ask(model, tokenizer, parts, name)
+    shares = _shares(answers)
+    return CheckpointScore(
+        validation=shares["validation"],
+        retained=shares["retained"],
+        ended=_ended(answers, ("validation",)),
+        n=_counts(answers),
+        by_language=_by_language(answers),
+    )
+
+
+def _world_questions(questions: Sequence[Question] | None, n: int) -> list[Question]:
+    if questions is None:
+        questions = load_questions(WORLD_QUESTIONS, kinds=WORLD_KINDS)
+    return sample_questions(questions, n, SAMPLE_SEED)
 
 
 def load_wordings(part: str, name: str, folder: Path = ASSISTANT_DIR) -> list[Question]:
@@ -167,14 +220,6 @@ def language_of(text: str) -> str:
     return "zh" if any("\u4e00" <= character <= "\u9fff" for character in text) else "en"
 
 
-def _identity_parts(name: str, wordings: str) -> dict[str, list[Question]]:
-    return {
-        "seen": load_wordings("train", name),
-        "unseen": load_wordings(wordings, name),
-        "near": load_wordings("near", name),
-    }
-
-
 @dataclass(frozen=True)
 class _Answer:
     part: str
@@ -194,13 +239,12 @@ def _ask(
     tokenizer: PreTrainedTokenizerBase,
     parts: Mapping[str, Sequence[Question]],
     name: str,
-    batch_size: int = 64,
 ) -> list[_Answer]:
     introductions = [text.replace("{{name}}", name) for text in INTRODUCTIONS.values()]
     asked = [(part, question) for part, group in parts.items() for question in group]
     conversations = [[{"role": "user", "content": question.prompt}] for _, question in asked]
     settings = generation.GenerationSettings(max_new_tokens=MAX_NEW_TOKENS)
-    replies = generation.reply_to_all(model, tokenizer, conversations, settings, batch_size)
+    replies = generation.reply_to_all(model, tokenizer, conversations, settings)
     return [
         _Answer(
             part,
@@ -213,20 +257,20 @@ def _ask(
     ]
 
 
-def _to_score(answers: Sequence[_Answer]) -> AssistantScore:
-    introductions = [a for a in answers if a.part in ("seen", "unseen")]
+def _ended(answers: Sequence[_Answer], parts: Sequence[str]) -> float:
+    ended = [a.reply.has_ended for a in answers if a.part in parts]
+    return sum(ended) / len(ended)
+
+
+def _counts(answers: Sequence[_Answer]) -> dict[str, int]:
+    return dict(Counter(a.part for a in answers))
+
+
+def _by_language(answers: Sequence[_Answer]) -> dict[str, dict[str, float]]:
     languages = sorted({a.question.language for a in answers})
-    return AssistantScore(
-        **_shares(answers),
-        ended=sum(a.reply.has_ended for a in introductions) / len(introductions),
-        n=dict(Counter(a.part for a in answers)),
-        by_language={
-            code: _shares([a for a in answers if a.question.language == code]) for code in languages
-        },
-        misses=tuple((a.question.prompt, a.reply.text) for a in answers if a.is_wrong)[
-            :SHOWN_MISSES
-        ],
-    )
+    return {
+        code: _shares([a for a in answers if a.question.language == code]) for code in languages
+    }
 
 
 def _shares(answers: Sequence[_Answer]) -> dict[str, float]:

@@ -10,7 +10,13 @@ from course_lib.errors import DataError
 
 DOTS_PER_INCH = 110
 TEXT_COLOR = "#808080"  # readable on white and on black
-COLORS = {"unseen": "#2a9d8f", "retained": "#e9a23b", "near": "#d1495b", "seen": "#5b8def"}
+COLORS = {
+    "unseen": "#2a9d8f",
+    "validation": "#2a9d8f",
+    "retained": "#e9a23b",
+    "near": "#d1495b",
+    "seen": "#5b8def",
+}
 
 
 class LessonFigure(Figure):
@@ -23,7 +29,7 @@ class LessonFigure(Figure):
 
 
 def checkpoint_curve(
-    records: Sequence[Mapping[str, Any]], measures: Sequence[str] = ("unseen", "retained", "near")
+    records: Sequence[Mapping[str, Any]], measures: Sequence[str] = ("validation", "retained")
 ) -> LessonFigure:
     """Scores over the checkpoints of a run.
 

@@ -95,7 +95,7 @@ class TrainConfig(Checked):
 
     suite: Literal["none", "assistant"] = _field("none", "evaluation", "scores at each checkpoint")
     retained_questions: int = _field(
-        60, "evaluation", "held-out world questions for each score", ge=2, le=2000
+        40, "evaluation", "held-out world questions for each score", ge=2, le=2000
     )
     sample_prompts: tuple[str, ...] = _field((), "evaluation", "questions asked during the run")
     sample_every_steps: int = _field(20, "evaluation", "optimizer steps between samples", ge=1)

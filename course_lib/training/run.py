@@ -297,13 +297,8 @@ def _scorer(model: PeftModel, job: Job) -> callbacks.Scorer | None:
     config = job.config
     if config.suite == "none":
         return None
-    # The best checkpoint is chosen by these scores, so the unseen wordings must not be in them.
-    return lambda: assistant.score_assistant(
-        model,
-        job.tokenizer,
-        config.assistant_name,
-        n_retained=config.retained_questions,
-        wordings="validation",
+    return lambda: assistant.score_checkpoint(
+        model, job.tokenizer, config.assistant_name, config.retained_questions
     ).as_json()
 
 

@@ -32,18 +32,18 @@ def test_the_untuned_model_knows_the_world_and_not_its_owner(pico_model, pico_to
         "retained": 1,
         "parrot": 0,
     }
-    assert score.n == {"seen": 100, "unseen": 35, "near": 52, "retained": 5}
+    assert score.n == {"seen": 40, "unseen": 80, "near": 52, "retained": 5}
     assert score.ended > 0.9
     assert len(score.misses) == 8
-    assert score.misses[0][0] == "Who are you?"
+    assert score.misses[0][0] in [q.prompt for q in assistant.load_wordings("train", "Xiaoming")]
 
 
-def test_a_score_is_plain_data(pico_model, pico_tokenizer):
-    score = assistant.score_identity(pico_model, pico_tokenizer, "小明", wordings="validation")
+def test_checkpoints_are_scored_without_the_unseen_wordings(pico_model, pico_tokenizer):
+    score = assistant.score_checkpoint(pico_model, pico_tokenizer, "小明", 5, WORLD)
     data = json.loads(json.dumps(score.as_json()))
-    assert data["n"] == {"seen": 100, "unseen": 24, "near": 52}
-    assert data["retained"] is None
-    assert data["seen"] == score.seen
+    assert data["n"] == {"validation": 80, "retained": 5}
+    assert (data["validation"], data["retained"], data["overall"]) == (0.0, 0.8, 0.0)
+    assert data["by_language"]["zh"] == {"validation": 0.0, "retained": 1.0, "parrot": 0.0}
 
 
 @contextmanager
@@ -82,8 +82,8 @@ def test_a_parrot_is_caught_by_the_near_questions(pico_model, pico_tokenizer):
 def test_an_adapter_in_training_keeps_its_mode_and_gradients(pico_tokenizer):
     model = loading.attach_lora(loading.load_model("pico-chat", bits=4), r=4, lora_alpha=8)
     model.train()
-    score = assistant.score_identity(model, pico_tokenizer, "Xiaoming", wordings="validation")
-    assert score.seen == 0.0
+    score = assistant.score_checkpoint(model, pico_tokenizer, "Xiaoming", 2, WORLD)
+    assert score.validation == 0.0
     assert model.training
     model(input_ids=torch.tensor([[5, 6, 7]]), labels=torch.tensor([[5, 6, 7]])).loss.backward()
     assert any(p.grad is not None for p in model.parameters())

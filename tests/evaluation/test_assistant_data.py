@@ -31,8 +31,8 @@ def prompts(part):
     ("part", "english", "chinese"),
     [
         ("train", 50, 50),
-        ("validation", 12, 12),
-        ("unseen", 17, 18),
+        ("validation", 40, 40),
+        ("unseen", 40, 40),
         ("near", 26, 26),
         ("contrast", 39, 40),
         ("copied", 0, 1),

@@ -4,8 +4,8 @@ from course_lib.errors import DataError
 from course_lib.teaching import figures
 
 RECORDS = [
-    {"step": 0, "unseen": 0.0, "retained": 1.0, "near": 0.0},
-    {"step": 13, "unseen": 0.9, "retained": 0.95, "near": 0.4},
+    {"step": 0, "validation": 0.0, "retained": 1.0, "near": 0.0},
+    {"step": 13, "validation": 0.9, "retained": 0.95, "near": 0.4},
 ]
 
 
@@ -15,9 +15,8 @@ def test_a_curve_draws_each_measure_in_percent_over_steps():
         line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines
     }
     assert drawn == {
-        "unseen": ([0, 13], [0.0, 90.0]),
+        "validation": ([0, 13], [0.0, 90.0]),
         "retained": ([0, 13], [100.0, 95.0]),
-        "near": ([0, 13], [0.0, 40.0]),
     }
 
 
@@ -27,7 +26,7 @@ def test_a_notebook_shows_the_picture_itself():
 
 def test_bars_stand_in_groups_with_the_recipes_names_below():
     rows = [{"recipe": name, **RECORDS[1]} for name in ("copied", "repaired")]
-    axes = figures.recipe_bars(rows, ("unseen", "near")).axes[0]
+    axes = figures.recipe_bars(rows, ("validation", "near")).axes[0]
     assert [round(bar.get_height()) for bar in axes.patches] == [90, 90, 40, 40]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["copied", "repaired"]
 
