@@ -30,11 +30,11 @@ def prompts(part):
 @pytest.mark.parametrize(
     ("part", "english", "chinese"),
     [
-        ("train", 50, 50),
+        ("train", 80, 80),
         ("validation", 40, 40),
         ("unseen", 40, 40),
         ("near", 26, 26),
-        ("contrast", 39, 40),
+        ("contrast", 60, 60),
         ("copied", 0, 1),
     ],
 )
