@@ -1,25 +1,23 @@
 """A conversation as segments: one list for training and for chat, so both see the same ids.
 
-The tokenizer's own jinja template is rendered from the roles alone, with a private slot in place of
-each content, and cut at the slots. So every template works, content is never interpreted by it, and
-the template's marks and the text of people stay apart until each is tokenized in its own way.
+The tokenizer's chat template is rendered from the roles alone and cut where the contents go (see
+slots.py). So every template works, and its marks and the text of people stay apart until each is
+tokenized in its own way.
 """
 
-import json
 import re
-import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from course_lib.data import encoders
-from course_lib.errors import DataError, ModelError
+from course_lib.data import encoders, slots, tool_calls
+from course_lib.errors import DataError
 
 if TYPE_CHECKING:  # slow to import
     from transformers import PreTrainedTokenizerFast
 
 ROLES = ("system", "user", "assistant", "tool")
-Message = dict[str, str]
+Message = dict[str, Any]  # role and content; a reply may have tool_calls, weight or loss
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,8 @@ def check_messages(messages: Sequence[Any]) -> None:
     """Refuse messages that no template can render as meant.
 
     Args:
-        messages: dicts with `role` and `content`, in order.
+        messages: dicts with `role` and `content`, in order; a reply with `tool_calls` may have
+            no content.
 
     Raises:
         DataError: there is none, or one is not as expected; names the message and the field.
@@ -65,12 +64,12 @@ def check_messages(messages: Sequence[Any]) -> None:
         )
     for number, message in enumerate(messages, 1):
         _check_message(number, message)
-    roles = [message["role"] for message in messages if message["role"] != "system"]
-    if roles[:1] != ["user"]:
-        number = len(messages) if not roles else [m["role"] for m in messages].index(roles[0]) + 1
-        found = messages[number - 1]["role"]
+    spoken = (n for n, message in enumerate(messages, 1) if message["role"] != "system")
+    first = next(spoken, len(messages))
+    if messages[first - 1]["role"] != "user":
         raise DataError(
-            f"message {number}, field role: expected the user's first message, found {found!r}.",
+            f"message {first}, field role: expected the user's first message, "
+            f"found {messages[first - 1]['role']!r}.",
             "Put a user message first; only system messages may stand before it.",
         )
 
@@ -78,17 +77,23 @@ def check_messages(messages: Sequence[Any]) -> None:
 def _check_message(number: int, message: Any) -> None:
     """Check one message's fields by themselves."""
     _check_types(number, message)
+    content = message.get("content")
     if message["role"] not in ROLES:
         raise DataError(
             f"message {number}, field role: {message['role']!r} is not a role.",
             f"Use one of {', '.join(ROLES)}.",
         )
-    where = f"message {number} ({message['role']}), field content"
-    if not message["content"].strip():
-        raise DataError(f"{where}: the text is empty.", "Fill it in, or remove the row.")
-    if has_lone_surrogate(message["content"]):
+    if message.get("tool_calls"):
+        tool_calls.check_calls(number, message)
+    elif not content or content.isspace():
         raise DataError(
-            f"{where}: the text holds half of a character (a lone surrogate).",
+            f"message {number} ({message['role']}), field content: the text is empty.",
+            "Fill it in, or remove the row.",
+        )
+    if content and has_lone_surrogate(content):
+        raise DataError(
+            f"message {number} ({message['role']}), field content: "
+            "the text holds half of a character (a lone surrogate).",
             "Write the whole character, for example the emoji itself.",
         )
 
@@ -103,6 +108,8 @@ def _check_types(number: int, message: Any) -> None:
         )
     for field in ("role", "content"):
         if not isinstance(message.get(field), str):
+            if field == "content" and message.get("tool_calls") and message.get(field) is None:
+                continue  # a call needs no words
             found = type(message[field]).__name__ if field in message else "nothing"
             raise DataError(
                 f"message {number}, field {field}: expected text, found {found}.",
@@ -119,26 +126,32 @@ def has_lone_surrogate(text: str) -> bool:
     Returns:
         True when no file and no tokenizer can hold the text.
     """
-    return re.search("[\ud800-\udfff]", text) is not None
+    if text.isascii():  # the usual case, known without looking at each character
+        return False
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def messages_to_segments(
     messages: Sequence[Message],
     tokenizer: "PreTrainedTokenizerFast",
     add_generation_prompt: bool = False,
+    chosen: Collection[int] | None = None,
 ) -> list[Segment]:
-    r"""Cut a conversation, as the tokenizer's own template writes it, into segments.
+    """Cut a conversation, as the tokenizer's own template writes it, into segments.
 
-    Loss falls on each reply and on the end-of-turn mark behind it, up to and including the
-    first control token. A reply gets no loss where the template writes the text before it in
-    another way than chat does (some templates write only the last turn's reasoning block):
-    learning from a text that chat never shows would do harm.
+    Loss falls on each chosen reply and on the end-of-turn mark behind it, up to and including
+    the first control token. Tool calls are part of the reply's text (see tool_calls.py).
 
     Args:
         messages: the conversation; the last one is the user's or a tool's for a prompt.
         tokenizer: any fast tokenizer with a chat template.
         add_generation_prompt: end with the marks that open the assistant's turn. They are
             taken from a rendered assistant turn, so they are the ones seen in training.
+        chosen: indices of the replies that carry loss; all when None.
 
     Returns:
         Segments whose texts, joined, are what the template renders. Blanks between a mark and
@@ -147,28 +160,71 @@ def messages_to_segments(
     Raises:
         DataError: a message is not as expected, the template refuses or leaves out a message,
             or it has no end-of-turn mark to learn.
-        ModelError: the tokenizer has no chat template, or is not a fast one.
+        ModelError: the tokenizer has no chat template or is not a fast one, or its template
+            writes tool calls in a way of its own.
     """
     check_messages(messages)
-    roles = [message["role"] for message in messages]
+    if any(message.get("tool_calls") for message in messages):
+        tool_calls.check_template(tokenizer)
+    pieces = lay_out([message["role"] for message in messages], tokenizer, add_generation_prompt)
+    segments = []
+    for piece in pieces:
+        is_content = piece.index is not None
+        text = piece.text
+        if is_content:
+            text = piece.fill(tool_calls.whole_content(messages[piece.index]))
+        has_loss = piece.reply is not None and (chosen is None or piece.reply in chosen)
+        segments.append(Segment(text, piece.role, is_content, has_loss))
+    return segments
+
+
+def lay_out(
+    roles: Sequence[str], tokenizer: "PreTrainedTokenizerFast", add_generation_prompt: bool = False
+) -> list[slots.Piece]:
+    """The template's marks for these roles, and where the contents go.
+
+    A reply gets no loss where the template writes the text before it in another way than chat
+    does (some templates write only the last turn's reasoning block): learning from a text that
+    chat never shows would do harm.
+
+    Args:
+        roles: of the messages, in order.
+        tokenizer: any fast tokenizer with a chat template.
+        add_generation_prompt: end with the marks that open the assistant's turn.
+
+    Returns:
+        The pieces in order; `reply` is set for what may carry loss.
+
+    Raises:
+        DataError: see `messages_to_segments`.
+        ModelError: see `messages_to_segments`.
+    """
+    roles = list(roles)
     if add_generation_prompt and roles[-1] == "assistant":
         raise DataError(
             f"message {len(roles)} (assistant): there is nothing to answer.",
             "End the prompt with a user message.",
         )
     end_mark = end_of_turn(tokenizer)
-    if add_generation_prompt:
-        roles.append("assistant")
-    elif "assistant" in roles and not end_mark:
+    if not add_generation_prompt and "assistant" in roles and not end_mark:
         raise DataError(
             "The chat template writes no end-of-turn token after a reply: a model tuned "
             "with it would never stop.",
             "Use a template that ends each reply with the tokenizer's end token.",
         )
-    rendered = _render(roles, tokenizer)
-    learned = _learned_replies(rendered, roles, tokenizer)
-    segments = _cut_at_slots(rendered, [*messages], learned, end_mark)
-    return [segment for segment in segments if segment.text]
+    rendered = slots.render(roles + ["assistant"] * add_generation_prompt, tokenizer)
+    learned = set() if add_generation_prompt else _learned_replies(rendered, roles, tokenizer)
+    return list(slots.cut(rendered, roles, learned, end_mark))
+
+
+def _learned_replies(rendered: str, roles: list[str], tokenizer: Any) -> set[int]:
+    """The replies before which the template writes the same text as it does in chat."""
+    learned = set()
+    for index in [i for i, role in enumerate(roles) if role == "assistant"]:
+        in_chat = slots.render(roles[: index + 1], tokenizer)
+        if slots.text_before(in_chat, index) == slots.text_before(rendered, index):
+            learned.add(index)
+    return learned
 
 
 def tokenize_segments(
@@ -188,9 +244,7 @@ def tokenize_segments(
     """
     tokenized = []
     for index, segment in enumerate(segments):
-        kind: encoders.Kind = "marks"
-        if segment.is_content:
-            kind = "reply" if segment.role == "assistant" else "typed"
+        kind = encoders.kind_of(segment.role) if segment.is_content else "marks"
         ids = encoders.encode(segment.text, kind, tokenizer, is_first=index == 0)
         tokenized.append(TokenizedSegment(ids, segment.role, segment.has_loss))
     return tokenized
@@ -223,128 +277,8 @@ def end_of_turn(tokenizer: "PreTrainedTokenizerFast") -> str:
         The text behind a reply up to and including the first control token, for example
         "<|im_end|>"; empty when the template writes none.
     """
-    rendered = _render(["user", "assistant"], tokenizer)
-    tail = rendered[list(_SLOT.finditer(rendered))[-1].end() :]
+    tail = slots.text_behind(slots.render(["user", "assistant"], tokenizer))
     # the longest first, so that a token is not mistaken for one that it starts with
     tokens = sorted(encoders.control_tokens(tokenizer), key=len, reverse=True)
     found = re.search("|".join(map(re.escape, tokens)) or "(?!)", tail)
     return tail[: found.end()] if found else ""
-
-
-# --- rendering -----------------------------------------------------------------------------------
-# A slot stands for one content: a number between quotes after random text that no template holds.
-# What a template does to a content shows on the slot: stripping removes (part of) the padding
-# around it, tojson escapes its quotes. Seven newlines, so that those of a template are not taken
-# for padding; \x1f counts as a blank for Python's strip but stands in no template.
-_NONCE = secrets.token_hex(8)
-_PADDING = "\n" * 7 + "\x1f"
-_PADDING_JSON = json.dumps(_PADDING)[1:-1]
-_SLOT = re.compile(
-    f"(?P<left>{_PADDING}|{re.escape(_PADDING_JSON)}|\x1f|{re.escape(chr(92))}u001f)?"
-    rf'{_NONCE}(?P<quote>\\?")(?P<index>\d+)\\?"'
-    f"(?P<right>{_PADDING[::-1]}|{re.escape(json.dumps(_PADDING[::-1])[1:-1])}"
-    f"|\x1f|{re.escape(chr(92))}u001f)?"
-)
-
-
-def _render(roles: Sequence[str], tokenizer: "PreTrainedTokenizerFast") -> str:
-    """The template's text for these roles, with a slot for each content."""
-    import jinja2  # takes 50 ms: only when a template is rendered
-
-    if not getattr(tokenizer, "chat_template", None):
-        raise ModelError(
-            "The tokenizer has no chat template.",
-            "Use a chat model's tokenizer, or set tokenizer.chat_template.",
-        )
-    slots = [
-        {"role": role, "content": f'{_PADDING}{_NONCE}"{index}"{_PADDING[::-1]}'}
-        for index, role in enumerate(roles)
-    ]
-    number = len(roles)
-    try:
-        rendered = tokenizer.apply_chat_template(slots, tokenize=False)
-    except jinja2.TemplateError as error:
-        number = _first_refused(slots, tokenizer, str(error))
-        raise DataError(
-            f"message {number} ({roles[number - 1]}): the chat template refuses it: {error}.",
-            "Change the order of the roles, or use another model's template.",
-        ) from error
-    missing = set(range(len(roles))) - {int(m["index"]) for m in _SLOT.finditer(rendered)}
-    if missing:
-        number = min(missing)
-        raise DataError(
-            f"message {number + 1} ({roles[number]}): the chat template leaves it out.",
-            "Move its text into a user message, or use another model's template.",
-        )
-    return rendered
-
-
-def _first_refused(slots: list[Message], tokenizer: Any, message: str) -> int:
-    """The number of the message at which the template first raises this message."""
-    import jinja2
-
-    for number in range(1, len(slots)):
-        try:
-            tokenizer.apply_chat_template(slots[:number], tokenize=False)
-        except jinja2.TemplateError as error:
-            if str(error) == message:
-                return number
-    return len(slots)
-
-
-def _cut_at_slots(
-    rendered: str, messages: Sequence[Message], learned: set[int], end_mark: str
-) -> Iterator[Segment]:
-    """The segments in order; a slot without a message is where chat's reply starts, and the end."""
-    position, ends_reply, has_loss = 0, False, False
-    for slot in _SLOT.finditer(rendered):
-        index = int(slot["index"])
-        role = messages[index]["role"] if index < len(messages) else "assistant"
-        opening = rendered[position : slot.start()]
-        mark = opening.rstrip(" ")
-        yield from _cut_mark(mark, role, end_mark if ends_reply else "", has_loss)
-        if index == len(messages):
-            return
-        text = opening[len(mark) :] + _as_rendered(messages[index]["content"], slot)
-        position, ends_reply, has_loss = slot.end(), role == "assistant", index in learned
-        yield Segment(text, role, is_content=True, has_loss=has_loss)
-    yield from _cut_mark(rendered[position:], role, end_mark if ends_reply else "", has_loss)
-
-
-def _cut_mark(mark: str, role: str, end_mark: str, has_loss: bool) -> Iterator[Segment]:
-    """The marks between two contents: the end of a reply apart, as it alone has loss."""
-    if end_mark and mark.startswith(end_mark):
-        yield Segment(end_mark, "assistant", is_content=False, has_loss=has_loss)
-        mark = mark[len(end_mark) :]
-    yield Segment(mark, role, is_content=False, has_loss=False)
-
-
-def _as_rendered(content: str, slot: re.Match[str]) -> str:
-    """The content after what the template did to its slot: stripping, JSON escapes."""
-    left, right = slot["left"] or "", slot["right"] or ""
-    if not left:
-        content = content.lstrip()
-    elif len(left) < len(_PADDING):
-        content = content.lstrip("\n")
-    if not right:
-        content = content.rstrip()
-    elif len(right) < len(_PADDING):
-        content = content.rstrip("\n")
-    is_json = slot["quote"].startswith("\\")
-    return json.dumps(content, ensure_ascii=False)[1:-1] if is_json else content
-
-
-def _learned_replies(rendered: str, roles: Sequence[str], tokenizer: Any) -> set[int]:
-    """The replies before which the template writes the same text as it does in chat."""
-    learned = set()
-    for index in [i for i, role in enumerate(roles) if role == "assistant"]:
-        in_chat = _render(roles[: index + 1], tokenizer)
-        if _text_before(in_chat, index) == _text_before(rendered, index):
-            learned.add(index)
-    return learned
-
-
-def _text_before(rendered: str, index: int) -> str:
-    """The rendered text up to the slot of one message."""
-    slots = _SLOT.finditer(rendered)
-    return rendered[: next(slot.start() for slot in slots if int(slot["index"]) == index)]
