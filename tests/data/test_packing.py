@@ -80,10 +80,63 @@ def test_no_label_crosses_a_row_and_positions_restart(lengths, max_length):
                 assert pack.position_ids[index] == pack.position_ids[index - 1] + 1
 
 
+# worked out by hand
+@pytest.mark.parametrize(
+    ("lengths", "max_length", "groups"),
+    [
+        ([], 4, []),
+        ([4, 4], 4, [[0], [1]]),
+        # next-fit needs three packs, 3 | 2 1 | 2; best-fit puts 1 behind 3, and 2 behind 2
+        ([3, 2, 1, 2], 4, [[0, 2], [1, 3]]),
+        # 6 and 5 open packs; 4 goes where 4 are free, not where 5 are; 3 behind 5; 3 alone
+        ([3, 6, 5, 3, 4], 10, [[0, 2], [1, 4], [3]]),
+        # equal lengths: the earlier row goes first, into the pack that was opened last
+        ([2, 2, 2, 2, 2], 5, [[0, 1], [2, 3], [4]]),
+    ],
+)
+def test_best_fit_leaves_the_least_room(lengths, max_length, groups):
+    assert packing.group_rows(lengths, max_length, "best_fit") == groups
+
+
+@given(LENGTHS, st.integers(12, 32))
+def test_best_fit_keeps_every_row_once_and_whole(lengths, max_length):
+    rows = to_rows(lengths)
+    groups = packing.group_rows(lengths, max_length, "best_fit")
+    assert sorted(index for group in groups for index in group) == list(range(len(rows)))
+    assert groups == sorted(sorted(group) for group in groups)
+    loads = [sum(lengths[index] for index in group) for group in groups]
+    assert all(load <= max_length for load in loads)
+    # no two packs would fit into one
+    assert all(sum(pair) > max_length for pair in itertools.combinations(loads, 2))
+    packs = packing.pack_rows(rows, max_length, "best_fit")
+    joined = [tuple(i for n in group for i in rows[n].input_ids) for group in groups]
+    assert [pack.input_ids for pack in packs] == joined
+
+
+def test_cutting_one_line_loses_boundaries_and_nothing_else():
+    rows = [to_row([5, 6]), to_row([7, 8, 9]), to_row([1])]
+    packs = packing.pack_rows(rows, 4, "cut")
+    # by hand: 5 6 7 8 | 9 1; 7 is predicted from 6, and 9 has lost what stood before it
+    assert packs == [
+        packing.Pack((5, 6, 7, 8), (X, 6, 7, 8), (0, 1, 2, 3), (4,)),
+        packing.Pack((9, 1), (X, 1), (0, 1), (2,)),
+    ]
+
+
+@given(LENGTHS, st.integers(1, 32))
+def test_cutting_fills_every_pack_but_the_last_and_keeps_the_remainder(lengths, max_length):
+    rows = to_rows(lengths)
+    packs = packing.pack_rows(rows, max_length, "cut")
+    assert [i for p in packs for i in p.input_ids] == [i for r in rows for i in r.input_ids]
+    assert all(len(pack.input_ids) == max_length for pack in packs[:-1])
+    assert all(0 < len(pack.input_ids) <= max_length for pack in packs)
+
+
 @given(LENGTHS)
 def test_packing_off_keeps_rows_apart(lengths):
     rows = to_rows(lengths)
     packs = packing.one_row_packs(rows)
+    assert packs == packing.pack_rows(rows, 12, "none")
     assert [p.input_ids for p in packs] == [r.input_ids for r in rows]
     assert packs == [packing.pack_rows([row], 12)[0] for row in rows]
 
