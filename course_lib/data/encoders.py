@@ -88,7 +88,7 @@ def control_tokens(tokenizer: "PreTrainedTokenizerFast") -> set[str]:
     template = str(getattr(tokenizer, "chat_template", None) or "")
     return {
         token
-        for token, is_special in _added_tokens(tokenizer).items()
+        for token, is_special in added_tokens(tokenizer).items()
         if is_special or (token in template and not token.isspace())
     }
 
@@ -151,8 +151,18 @@ _ENCODERS: "weakref.WeakKeyDictionary[Any, tuple[Any, dict[str, _Encoder]]]" = (
 _ENCODERS_LOCK = threading.Lock()
 
 
-def _added_tokens(tokenizer: Any) -> dict[str, bool]:
-    """Each added token and whether it is a special one."""
+def added_tokens(tokenizer: Any) -> dict[str, bool]:
+    """The tokens that were added to the vocabulary, control tokens among them.
+
+    Args:
+        tokenizer: any fast tokenizer.
+
+    Returns:
+        Each one's text, and whether it is a special one.
+
+    Raises:
+        ModelError: the tokenizer is not a fast one.
+    """
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise ModelError(
@@ -164,7 +174,7 @@ def _added_tokens(tokenizer: Any) -> dict[str, bool]:
 
 def _encoders_of(tokenizer: Any) -> dict[str, _Encoder]:
     """The tokenizer's encoders, made anew when its tokens or its template have changed."""
-    state = (_added_tokens(tokenizer), tokenizer.chat_template, tokenizer.unk_token_id)
+    state = (added_tokens(tokenizer), tokenizer.chat_template, tokenizer.unk_token_id)
     with _ENCODERS_LOCK:
         known = _ENCODERS.get(tokenizer)
         if known is None or known[0] != state:

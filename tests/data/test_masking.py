@@ -61,6 +61,49 @@ def test_a_row_learns_the_reply_and_its_end(pico_tokenizer):
     )
 
 
+# worked out by hand: a conversation of four replies, each with what it says about its loss
+@pytest.mark.parametrize(
+    ("loss_turns", "flags", "chosen"),
+    [
+        ("all", [{}, {}, {}, {}], [1, 3, 5, 7]),
+        ("last", [{}, {}, {}, {}], [7]),
+        # a flag decides for its own reply alone, the others follow loss_turns
+        ("all", [{"weight": 0}, {}, {}, {}], [3, 5, 7]),
+        ("all", [{"loss": True}, {}, {}, {}], [1, 3, 5, 7]),
+        ("all", [{"loss": False}, {"weight": 1}, {"weight": None}, {"loss": 0}], [3, 5]),
+        ("last", [{"weight": 1}, {}, {}, {}], [1, 7]),
+        ("last", [{}, {"loss": True}, {}, {"weight": 0, "loss": False}], [3]),
+    ],
+)
+def test_replies_say_whether_they_carry_loss(loss_turns, flags, chosen, pico_tokenizer):
+    messages = [m for flag in flags for m in (*QUESTION, {**REPLY, **flag})]
+    assert sorted(masking.chosen_replies(messages, loss_turns)) == chosen
+    row = masking.encode_row(messages, pico_tokenizer, 999, loss_turns)
+    learned = pico_tokenizer.decode([label for label in row.labels if label != X])
+    assert learned == "Hello!<|im_end|>" * len(chosen)
+    assert row.input_ids == masking.encode_row(ROW * 4, pico_tokenizer, 999).input_ids
+
+
+@pytest.mark.parametrize(
+    ("messages", "match"),
+    [
+        ([*QUESTION, {**REPLY, "weight": 0.5}], "message 2 .*weight: expected 0 or 1, found 0.5"),
+        ([*QUESTION, {**REPLY, "loss": "yes"}], "message 2 .*loss: expected 0 or 1, found 'yes'"),
+        ([*QUESTION, {**REPLY, "loss": True, "weight": 0}], "message 2 .*contradict each other"),
+        ([{**QUESTION[0], "loss": True}, REPLY], r"message 1 \(user\).*only replies learn"),
+    ],
+)
+def test_a_flag_that_means_nothing_is_refused(messages, match, pico_tokenizer):
+    with pytest.raises(DataError, match=match):
+        masking.encode_row(messages, pico_tokenizer, 99)
+
+
+def test_a_row_that_switches_every_reply_off_is_dropped_and_counted(pico_tokenizer):
+    off = {"messages": [*QUESTION, {**REPLY, "weight": 0}]}
+    report = masking.encode_rows([{"messages": ROW}, off], pico_tokenizer, 99, 0.5)
+    assert report.dropped == [2]
+
+
 @given(max_length=st.integers(1, 40))
 def test_a_long_row_is_cut_at_the_right_end_and_counted(pico_tokenizer, max_length):
     whole = masking.encode_row(ROW, pico_tokenizer, max_length=64)
