@@ -1,89 +1,225 @@
-"""Data files to rows: read, checked row by row, and converted to `messages` or `text`."""
+"""Sources of data to rows: the format found, each row checked and turned into one shape."""
 
-import json
+import itertools
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from course_lib.data import chat_template
+from course_lib.data import conversions, detection, message_trees, readers, sources
 from course_lib.errors import DataError, UnknownNameError
 
-FORMATS = ("messages", "conversation", "text")  # each is named after its field
-SUFFIXES = (".jsonl", ".json")
-EXAMPLES = {
-    "messages": '{"messages": [{"role": "user", "content": "..."}, '
-    '{"role": "assistant", "content": "..."}]}',
-    "conversation": '{"conversation": [{"system": "...", "input": "...", "output": "..."}]}',
-    "text": '{"text": "..."}',
-}
+TREES = message_trees.FORMAT
+EXAMPLES = {**conversions.EXAMPLES, TREES: message_trees.EXAMPLE}
+FORMATS = tuple(EXAMPLES)
+DETECTION_ROWS = 100  # are looked at to tell the format
+SHOWN_PROBLEMS = 20  # of the rows left out keep their problem's text; all are counted
 _PLACEHOLDER = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 
 
 @dataclass(frozen=True)
 class ReadReport:
-    """What a data file turned out to be.
+    """What a source of data turned out to be.
 
     Args:
         format: one of `FORMATS`.
         reason: why it was taken for that.
-        n_rows: how many rows it holds.
+        n_rows: how many rows it gives.
         notes: what else a reader should know: oddities of the file, fields that are not used.
+        n_bad: how many rows were left out, because that was asked for.
+        problems: of the first of those, what was wrong.
     """
 
     format: str
     reason: str
     n_rows: int
     notes: tuple[str, ...]
+    n_bad: int = 0
+    problems: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class _Record:
-    """A row as it stands in the file; `line` is known in JSON lines only."""
+class RowStream(Iterator[dict[str, Any]]):
+    """Checked rows, one at a time; `report` tells all once they are taken.
 
-    value: Any
-    number: int
-    line: int | None = None
+    Attributes:
+        format: one of `FORMATS`.
+        reason: why it was taken for that.
+        n_rows: how many were given so far.
+        n_bad: how many were left out so far.
+        problems: of the first of those, what was wrong.
+    """
 
-    def where(self, path: Path) -> str:
-        """The row's place, for messages."""
-        return f"{path}, row {self.number}" + (f" (line {self.line})" if self.line else "")
+    def __init__(self, path: Path | str, format_name: str, skip_bad_rows: bool) -> None:
+        """Open the source and tell its format; see `iter_rows`."""
+        self._notes: list[str] = []
+        self._shapes: Counter[tuple[Any, ...]] = Counter()
+        self._n_without_reply = 0
+        self._skips = skip_bad_rows
+        self.n_rows, self.n_bad, self.problems = 0, 0, list[str]()
+        records = sources.iter_records(path, self._notes)
+        self.format, self.reason = format_name, "it was asked for"
+        if format_name == "auto":
+            seen = list(itertools.islice(records, DETECTION_ROWS))
+            self.format, self.reason = _settle_format(_commonest(seen) if skip_bad_rows else seen)
+            records = itertools.chain(seen, records)
+        makes = self._from_trees if self.format == TREES else self._from_records
+        self._rows = makes(records)
+
+    def __next__(self) -> dict[str, Any]:
+        row = next(self._rows)
+        self.n_rows += 1
+        return row
+
+    def report(self) -> ReadReport:
+        """What is known so far; complete when the rows are used up.
+
+        Returns:
+            Format, reason, counts and notes.
+        """
+        notes = [*self._notes, *self._note_unused_fields()]
+        if self._n_without_reply:
+            notes.append(f"{self._n_without_reply} trees have no reply and give no row.")
+        if self.n_bad:
+            notes.append(f"{self.n_bad} bad rows are left out.")
+        return ReadReport(
+            self.format, self.reason, self.n_rows, tuple(notes), self.n_bad, tuple(self.problems)
+        )
+
+    def _from_records(self, records: Iterable[readers.Record]) -> Iterator[dict[str, Any]]:
+        """A row for each record."""
+        for record in records:
+            try:
+                if record.problem:
+                    raise record.problem
+                row = conversions.convert(record.value, self.format)
+            except DataError as error:
+                self._leave_out(_with_place(record, error))
+                continue
+            self._note_shape(record.value)
+            yield row
+
+    def _from_trees(self, records: Iterable[readers.Record]) -> Iterator[dict[str, Any]]:
+        """A row for each tree that has a reply."""
+        for record, tree in message_trees.iter_trees(records):
+            try:
+                if isinstance(tree, DataError):
+                    raise tree
+                messages = message_trees.best_path(tree)
+                if messages:
+                    conversions.check_dialogue(messages)
+            except DataError as error:
+                self._leave_out(_with_place(record, error))
+                continue
+            if messages:
+                yield {"messages": messages}
+            else:
+                self._n_without_reply += 1
+
+    def _leave_out(self, error: DataError) -> None:
+        """Count a bad row, or stop at it."""
+        if not self._skips:
+            raise error
+        self.n_bad += 1
+        if len(self.problems) < SHOWN_PROBLEMS:
+            self.problems.append(error.message)
+
+    def _note_shape(self, value: dict[str, Any]) -> None:
+        """Remember which fields a row has; rows are of few shapes."""
+        parts = conversions.parts_of(value, self.format)
+        self._shapes[(tuple(value), frozenset(map(tuple, parts)))] += 1
+
+    def _note_unused_fields(self) -> list[str]:
+        """Fields that a learner may think have an effect."""
+        if self.format == TREES:
+            return []
+        used = set(conversions.ROW_FIELDS[self.format])
+        used_in_parts = set(conversions.PART_FIELDS.get(self.format, ()))
+        inner = conversions.ROW_FIELDS[self.format][0]
+        rows: Counter[str] = Counter()
+        for (names, parts), count in self._shapes.items():
+            unused = set(names) - used
+            unused |= {f"{inner}.{name}" for part in parts for name in set(part) - used_in_parts}
+            rows.update(dict.fromkeys(unused, count))
+        return [f"The field {n!r} is not used ({_rows(c)})." for n, c in sorted(rows.items())]
 
 
-def read_rows(path: Path, format: str = "auto") -> list[dict[str, Any]]:  # noqa: A002
-    """Read a data file; every row is checked before any is returned.
+def iter_rows(
+    path: Path | str,
+    format: str = "auto",  # noqa: A002
+    skip_bad_rows: bool = False,
+) -> RowStream:
+    """Read a source of data row by row, each checked; memory does not grow with the rows.
 
     Args:
-        path: a .jsonl file with an object on each line, or a .json file with one array.
-        format: one of `FORMATS`, or "auto" to tell it from the rows.
+        path: a file (see `readers.SUFFIXES`), a folder of them, or a data set's id on a hub.
+        format: one of `FORMATS`, or "auto" to tell it from the first `DETECTION_ROWS` rows.
+        skip_bad_rows: leave bad rows out and count them, in place of stopping at the first.
 
     Returns:
-        Rows {"messages": [{"role", "content"}, ...]} or {"text": ...}.
+        An iterator of {"messages": [{"role", "content"}, ...]} or {"text": ...}. A message of
+        the assistant may have `tool_calls`, and then an empty content.
 
     Raises:
-        DataError: the file or a row is not as expected; names file, row, line and field.
+        DataError: the source is not as expected, here or while rows are taken; names file, row,
+            line and field.
         UnknownNameError: there is no such format.
     """
-    return _read(Path(path), format)[0]
+    if format not in ("auto", *FORMATS):
+        raise UnknownNameError("data format", format, FORMATS)
+    return RowStream(path, format, skip_bad_rows)
 
 
-def describe_file(path: Path, format: str = "auto") -> ReadReport:  # noqa: A002
-    """Say what a data file is, after the same checks as `read_rows`.
+def read_rows(
+    path: Path | str,
+    format: str = "auto",  # noqa: A002
+    skip_bad_rows: bool = False,
+) -> list[dict[str, Any]]:
+    """Read a source of data whole; every row is checked before any is returned.
 
     Args:
-        path: the file.
-        format: one of `FORMATS`, or "auto".
+        path: see `iter_rows`.
+        format: see `iter_rows`.
+        skip_bad_rows: see `iter_rows`; `describe_file` tells which were left out.
 
     Returns:
-        Its format with the reason, and notes.
+        Rows {"messages": [{"role", "content"}, ...]} or {"text": ...}; at least one.
+
+    Raises:
+        DataError: see `iter_rows`; also when no row is good.
+        UnknownNameError: there is no such format.
+    """
+    stream = iter_rows(path, format, skip_bad_rows)
+    rows = list(stream)
+    _check_any(path, stream)
+    return rows
+
+
+def describe_file(
+    path: Path | str,
+    format: str = "auto",  # noqa: A002
+    skip_bad_rows: bool = False,
+) -> ReadReport:
+    """Say what a source of data is, after the same checks as `read_rows`.
+
+    Args:
+        path: see `iter_rows`.
+        format: see `iter_rows`.
+        skip_bad_rows: see `iter_rows`.
+
+    Returns:
+        Its format with the reason, counts and notes.
 
     Raises:
         DataError: see `read_rows`.
         UnknownNameError: there is no such format.
     """
-    return _read(Path(path), format)[1]
+    stream = iter_rows(path, format, skip_bad_rows)
+    for _ in stream:
+        pass
+    _check_any(path, stream)
+    return stream.report()
 
 
 def detect_format(rows: Sequence[Any]) -> tuple[str, str]:
@@ -96,27 +232,15 @@ def detect_format(rows: Sequence[Any]) -> tuple[str, str]:
         One of `FORMATS`, and the reason.
 
     Raises:
-        DataError: the first row has none of the fields or more than one, or a later row
-            lacks the first one's.
+        DataError: the first row fits none or more than one, or a later row another one.
     """
     if not rows:
         raise DataError("There are no rows.", f"Write at least one row: {EXAMPLES['messages']}")
-    fields = list(rows[0]) if isinstance(rows[0], dict) else []
-    found = [name for name in FORMATS if name in fields]
-    if len(found) != 1:
-        raise DataError(
-            f"row 1: expected one of the fields {', '.join(FORMATS)}, "
-            f"found {_list_fields(rows[0])}.",
-            "Name the format to read." if found else f"Write rows such as {EXAMPLES['messages']}",
-        )
-    for number, row in enumerate(rows, 1):
-        if not isinstance(row, dict) or found[0] not in row:
-            raise DataError(
-                f"row {number}: expected the field {found[0]}, as in row 1, "
-                f"found {_list_fields(row)}.",
-                "Use one format in a file.",
-            )
-    return found[0], f"every row has the field {found[0]!r}"
+    records = [readers.Record(row, number, "") for number, row in enumerate(rows, 1)]
+    try:
+        return _settle_format(records)
+    except DataError as error:
+        raise DataError(error.message.removeprefix(", "), error.next_step) from None
 
 
 def fill_placeholders(
@@ -168,207 +292,46 @@ def _fill_row(
     return {**row, "text": fill(row["text"])}
 
 
-# --- reading -------------------------------------------------------------------------------------
+# --- help ----------------------------------------------------------------------------------------
 
 
-def _read(path: Path, format_name: str) -> tuple[list[dict[str, Any]], ReadReport]:
-    """Rows and report of a file."""
-    if format_name not in ("auto", *FORMATS):
-        raise UnknownNameError("data format", format_name, FORMATS)
-    text, notes = _read_text(path)
-    records, more_notes = _parse(path, text)
-    reason = "it was asked for"
-    if format_name == "auto":
+def _settle_format(records: Sequence[readers.Record]) -> tuple[str, str]:
+    """The format of all these rows, and the reason; those that cannot be read do not count."""
+    good = [record for record in records if not record.problem]
+    if not good:
+        raise records[0].problem or AssertionError(records)
+    for record in good:
         try:
-            format_name, reason = detect_format([record.value for record in records])
+            detection.check_fit(record.value, good[0].value)
         except DataError as error:
-            raise DataError(f"{path}, {error.message}", error.next_step) from error
-    rows = []
-    for record in records:
-        try:
-            rows.append(_convert(record.value, format_name))
-        except DataError as error:
-            raise DataError(f"{record.where(path)}: {error.message}", error.next_step) from error
-    notes += more_notes + _note_unused_fields(records, format_name)
-    return rows, ReadReport(format_name, reason, len(rows), tuple(notes))
+            raise _with_place(record, error) from error
+    return next(iter(detection.fitting_formats(good[0].value).items()))
 
 
-def _read_text(path: Path) -> tuple[str, list[str]]:
-    """A file's text, and notes."""
-    if path.suffix.lower() not in SUFFIXES:
-        raise DataError(
-            f"{path}: expected a file that ends in {' or '.join(SUFFIXES)}.",
-            "Convert it to JSON lines: one object on each line.",
-        )
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
-        raise DataError(f"{path} {what}.", "Check the path and the spelling.")
-    data = path.read_bytes()
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise DataError(
-            f"{path}, line {line}: not UTF-8 (byte 0x{data[error.start]:02x}).",
-            "Save the file as UTF-8; editors and spreadsheets offer it when saving.",
-        ) from error
-    if not text.strip():
-        raise DataError(f"{path} is empty.", f"Write rows such as {EXAMPLES['messages']}")
-    has_mark = data.startswith(b"\xef\xbb\xbf")
-    return text, ["It starts with a byte order mark, which is left out."] if has_mark else []
+def _commonest(records: Sequence[readers.Record]) -> Sequence[readers.Record]:
+    """Of the rows whose format can be told, those in the commonest one."""
+    fits = [detection.fitting_formats(r.value) if not r.problem else {} for r in records]
+    counts = Counter(name for found in fits for name in found if len(found) == 1)
+    most = [name for name, _ in counts.most_common(1)]
+    return [r for r, found in zip(records, fits, strict=True) if list(found) == most] or records
 
 
-def _parse(path: Path, text: str) -> tuple[list[_Record], list[str]]:
-    """The records of either kind of file; what it holds decides, not its name."""
-    is_array = text.lstrip().startswith("[")
-    is_jsonl = path.suffix.lower() == ".jsonl"
-    notes = []
-    if is_array == is_jsonl:
-        kind = "one JSON array" if is_array else "JSON lines"
-        notes.append(f"It holds {kind}, though its name ends in {path.suffix}.")
-    records = _parse_array(path, text) if is_array else _parse_lines(path, text)
-    return records, notes
+def _with_place(record: readers.Record, error: DataError) -> DataError:
+    """A row's problem with file, row and line, once."""
+    if record.source and error.message.startswith(record.source):
+        return error
+    placed = DataError(f"{record.where()}: {error.message}", error.next_step)
+    placed.__cause__ = error
+    return placed
 
 
-def _parse_array(path: Path, text: str) -> list[_Record]:
-    """The elements of one JSON array."""
-    try:
-        values = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        # A file that breaks off in the middle is not closed: the error stands at its end.
-        is_cut = isinstance(error, json.JSONDecodeError) and not text.rstrip().endswith("]")
-        raise DataError(
-            f"{path}: not a JSON array ({_describe_problem(error)}).",
-            "The file breaks off: copy or download it again."
-            if is_cut
-            else "Correct it at the place named; names and texts stand in double quotes.",
-        ) from error
-    if not values:
-        raise DataError(f"{path} holds no rows.", f"Write rows such as {EXAMPLES['messages']}")
-    return [_Record(value, number) for number, value in enumerate(values, 1)]
+def _check_any(path: Path | str, stream: RowStream) -> None:
+    """Refuse a source of which nothing is left."""
+    if stream.n_rows:
+        return
+    bad = f"; {_rows(stream.n_bad)} left out, first: {stream.problems[0]}" if stream.n_bad else ""
+    raise DataError(f"{path} gives no rows{bad}.", f"Write rows such as {EXAMPLES['messages']}")
 
 
-def _parse_lines(path: Path, text: str) -> list[_Record]:
-    """The records of JSON lines; blank lines are skipped."""
-    records: list[_Record] = []
-    lines = text.rstrip().split("\n")  # splitlines() would cut at U+2028 inside a text
-    for line, content in enumerate(lines, 1):
-        if not content.strip():
-            continue
-        record = _Record(None, len(records) + 1, line)
-        try:
-            records.append(_Record(json.loads(content), record.number, line))
-        except (ValueError, RecursionError) as error:
-            is_cut = line == len(lines) and line > 1 and not content.rstrip().endswith("}")
-            raise DataError(
-                f"{record.where(path)}: not JSON ({_describe_problem(error)}).",
-                "The file breaks off: copy or download it again."
-                if is_cut
-                else "Write one object on each line; names and texts stand in double quotes.",
-            ) from error
-    return records
-
-
-def _describe_problem(error: Exception) -> str:
-    """What the JSON reader says, with the place where it knows one."""
-    if not isinstance(error, json.JSONDecodeError):  # a number or a nesting beyond all bounds
-        return str(error)
-    line = f"line {error.lineno}, " if error.lineno > 1 else ""
-    return f"{error.msg}: {line}column {error.colno}"
-
-
-def _note_unused_fields(records: Sequence[_Record], format_name: str) -> list[str]:
-    """Fields that a learner may think have an effect."""
-    used = {"messages": ("role", "content"), "conversation": ("system", "input", "output")}
-    rows: Counter[str] = Counter()
-    for record in records:
-        names = set(record.value) - {format_name}
-        parts = record.value[format_name] if format_name in used else ()
-        names |= {
-            f"{format_name}.{n}" for part in parts for n in part if n not in used[format_name]
-        }
-        rows.update(names)
-    return [f"The field {n!r} is not used ({count} rows)." for n, count in sorted(rows.items())]
-
-
-# --- rows ----------------------------------------------------------------------------------------
-
-
-def _convert(value: Any, format_name: str) -> dict[str, Any]:
-    """One row, checked."""
-    if not isinstance(value, dict) or format_name not in value:
-        raise DataError(
-            f"expected the field {format_name}, found {_list_fields(value)}.",
-            f"Write rows such as {EXAMPLES[format_name]}",
-        )
-    if format_name == "text":
-        _check_text("field text", value["text"])
-        return {"text": value["text"]}
-    if format_name == "conversation":
-        return {"messages": _turns_to_messages(value["conversation"])}
-    messages = value["messages"]
-    chat_template.check_messages(messages)
-    if all(message["role"] != "assistant" for message in messages):
-        raise DataError(
-            "field messages: none has the role 'assistant', so there is nothing to learn.",
-            "Add the reply that the model is to learn, or remove the row.",
-        )
-    return {"messages": [{"role": m["role"], "content": m["content"]} for m in messages]}
-
-
-def _turns_to_messages(turns: Any) -> list[chat_template.Message]:
-    """Turns of {system, input, output} as messages."""
-    if not isinstance(turns, list) or not turns:
-        found = "none" if turns == [] else type(turns).__name__
-        raise DataError(
-            f"field conversation: expected a list of turns, found {found}.",
-            f"Write rows such as {EXAMPLES['conversation']}",
-        )
-    messages = []
-    for number, turn in enumerate(turns, 1):
-        if not isinstance(turn, dict):
-            raise DataError(
-                f"turn {number}: expected an object, found {type(turn).__name__}.",
-                f"Write rows such as {EXAMPLES['conversation']}",
-            )
-        if turn.get("system") not in (None, ""):
-            _check_system(number, turn["system"], turns[0])
-            messages += [{"role": "system", "content": turn["system"]}] if number == 1 else []
-        for field, role in (("input", "user"), ("output", "assistant")):
-            _check_text(f"turn {number}, field {field}", turn.get(field))
-            messages.append({"role": role, "content": turn[field]})
-    return messages
-
-
-def _check_system(number: int, text: Any, first_turn: dict[str, Any]) -> None:
-    """A system text belongs to the whole conversation; later turns may only repeat it."""
-    _check_text(f"turn {number}, field system", text)
-    if text != first_turn.get("system"):
-        raise DataError(
-            f"turn {number}, field system: it differs from the first turn's.",
-            "Give one system text, in the first turn, or make two rows.",
-        )
-
-
-def _check_text(where: str, text: Any) -> None:
-    """Refuse what is not a text, or holds none."""
-    if not isinstance(text, str):
-        found = "nothing" if text is None else type(text).__name__
-        raise DataError(f"{where}: expected text, found {found}.", "Write a text in double quotes.")
-    if not text.strip():
-        raise DataError(
-            f"{where}: the text is empty.",
-            'Fill it in, or remove the row; plain text without questions is {"text": "..."}.',
-        )
-    if chat_template.has_lone_surrogate(text):
-        raise DataError(
-            f"{where}: the text holds half of a character (a lone surrogate).",
-            "Write the whole character, for example the emoji itself.",
-        )
-
-
-def _list_fields(value: Any) -> str:
-    """What a row has instead, for messages."""
-    if not isinstance(value, dict):
-        return type(value).__name__
-    return f"fields {', '.join(map(str, list(value)[:8]))}" if value else "no fields"
+def _rows(count: int) -> str:
+    return f"{count} row" if count == 1 else f"{count} rows"

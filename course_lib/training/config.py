@@ -22,9 +22,20 @@ from course_lib.files import write_atomic
 PRESET_DIR = Path(__file__).parent / "presets"
 LONGEST_NAME = 40  # characters: longer ones are a pasted text, not a name
 JOINERS = "\u200c\u200d"  # invisible, but part of many emoji and of Persian and Indian names
+DataFormat = Literal[
+    "auto",
+    "messages",
+    "conversation",
+    "alpaca",
+    "sharegpt",
+    "ms_agent",
+    "oasst1",
+    "text",
+    "oasst_trees",
+]
 EXPECTED = {  # pydantic's problems that speak of Python, said in YAML's words
     "tuple_type": "expected a list, one `- item` in each line",
-    "model_type": "expected `path: FILE`, then copies, limit or format",
+    "model_type": "expected `path: FILE`, then copies, limit, format or skip_bad_rows",
     "finite_number": "expected a finite number",
 }
 
@@ -48,14 +59,14 @@ class Checked(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
 
 
 class DataSource(Checked):
-    """One data file of a run, and how much of it to use."""
+    """One source of a run's data, and how much of it to use."""
 
     path: str = Field(
-        description="a .jsonl or .json file; relative to the config's folder or data/"
+        description="a file, a folder of files, or a data set's id such as hf:owner/name; "
+        "relative to the config's folder or data/"
     )
-    format: Literal["auto", "messages", "conversation", "text"] = Field(
-        "auto", description="row format; auto looks at the rows"
-    )
+    format: DataFormat = Field("auto", description="row format; auto looks at the rows")
+    skip_bad_rows: bool = Field(False, description="leave bad rows out instead of stopping")
     copies: int = Field(1, ge=1, le=100_000, description="times each row is used in one epoch")
     limit: int | None = Field(None, ge=1, description="rows to take from the start; all if empty")
 
@@ -66,7 +77,7 @@ class TrainConfig(Checked):
     base_model: str = _field("pico-chat", "model", "pico-chat, pico-base, a folder or a model id")
     bits: Literal[4, 8, 16, 32] = _field(4, "model", "bits for each base weight; 4 is NF4 (QLoRA)")
 
-    train_data: tuple[DataSource, ...] = _field((), "data", "data files, mixed in one epoch")
+    train_data: tuple[DataSource, ...] = _field((), "data", "sources of data, mixed in one epoch")
     assistant_name: str = _field("", "data", "fills {{name}} in the data; the name to learn")
     max_length: int = _field(256, "data", "tokens in a row, and in a pack", ge=16, le=131_072)
     packing: bool = _field(True, "data", "fill each pack with several rows")
@@ -295,7 +306,7 @@ def save_config(config: TrainConfig, path: Path) -> None:
 def _beside(source: DataSource, folder: Path) -> DataSource:
     """A data file beside the config wins over one of the same name in the course's data/."""
     path = folder / source.path
-    return source.model_copy(update={"path": str(path.resolve())}) if path.is_file() else source
+    return source.model_copy(update={"path": str(path.resolve())}) if path.exists() else source
 
 
 def _preset_path(name: str) -> Path:

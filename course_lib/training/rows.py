@@ -1,12 +1,13 @@
 """From a config's data files to the packs that a run trains on."""
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from course_lib.data import formats, masking, packing
+from course_lib.data import formats, masking, packing, sources
 from course_lib.errors import ConfigError, DataError
 from course_lib.files import DATA_DIR
 from course_lib.training.config import DataSource, TrainConfig
@@ -39,21 +40,43 @@ def find_data_file(path: str) -> Path:
     """Where a data file of a config is.
 
     Args:
-        path: absolute, relative to the working folder, or relative to the course's data/.
+        path: of a file or a folder: absolute, relative to the working folder, or relative to
+            the course's data/.
 
     Returns:
-        The existing file.
+        The existing file or folder.
 
     Raises:
         DataError: it is in neither place.
     """
+    is_named = Path(path).name not in ("", "..")  # the working folder is no data set
     for candidate in (Path(path), DATA_DIR / path):
-        if candidate.is_file():
+        if candidate.is_file() or (is_named and candidate.is_dir()):
             return candidate
     raise DataError(
         f"The data file {path!r} is neither beside the config nor in {DATA_DIR}.",
         "Correct train_data in the config, or put the file beside it.",
     )
+
+
+def find_source(path: str) -> Path | str:
+    """Where a config's data is.
+
+    Args:
+        path: of a file or a folder, see `find_data_file`, or a data set's id on a hub.
+
+    Returns:
+        The existing file or folder, else the id.
+
+    Raises:
+        DataError: it is none of these.
+    """
+    try:
+        return find_data_file(path)
+    except DataError:
+        if sources.is_hub_id(path):
+            return path
+        raise
 
 
 def load_rows(config: TrainConfig) -> list[dict[str, Any]]:
@@ -81,13 +104,14 @@ def load_rows(config: TrainConfig) -> list[dict[str, Any]]:
 
 
 def _source_rows(source: DataSource, name: str) -> list[dict[str, Any]]:
-    path = find_data_file(source.path)
-    rows = formats.read_rows(path, source.format)[: source.limit]
+    path = find_source(source.path)
+    stream = formats.iter_rows(path, source.format, source.skip_bad_rows)
+    rows = list(itertools.islice(stream, source.limit))
     if not _needs_name(rows):
         return rows
     if not name:
         raise ConfigError(
-            f"{path.name} holds {{{{{NAME_MARK}}}}}, but the config gives no assistant_name.",
+            f"{Path(path).name} holds {{{{{NAME_MARK}}}}}, but the config gives no assistant_name.",
             "Set assistant_name in the config.",
         )
     return formats.fill_placeholders(rows, {NAME_MARK: name})

@@ -131,7 +131,7 @@ def test_a_copy_never_overwrites(tmp_path, name):
         (
             "train_data",
             [{"path": "a", "format": "csv"}],
-            "train_data.0.format: 'csv': input should be 'auto', 'messages', 'conversation' or",
+            "train_data.0.format: 'csv': input should be 'auto', 'messages', 'conversation', ",
         ),
     ],
 )

@@ -94,8 +94,31 @@ def test_a_missing_file_is_named_with_both_places_where_it_was_looked_for(tmp_pa
     assert answers(rows.load_rows(to_config({"path": "none.jsonl"}))) == ["from here"]
 
 
+def test_a_folder_of_files_is_read_in_order_of_their_names(tmp_path):
+    write(tmp_path / "set" / "b.jsonl", talk("q", "b"))
+    write(tmp_path / "set" / "a.jsonl", talk("q", "a0"), talk("q", "a1"))
+    assert answers(rows.load_rows(to_config({"path": str(tmp_path / "set")}))) == ["a0", "a1", "b"]
+
+
+def test_a_named_format_and_leave_to_skip_bad_rows_come_from_the_config(tmp_path):
+    path = write(tmp_path / "a.jsonl", {"instruction": "q", "output": "a", "text": "t"},
+                 {"instruction": "q", "output": ""})  # fmt: skip
+    source = {"path": path, "format": "alpaca"}
+    with pytest.raises(DataError, match=r"row 2 \(line 2\): field output: the text is empty"):
+        rows.load_rows(to_config(source))
+    assert answers(rows.load_rows(to_config({**source, "skip_bad_rows": True}))) == ["a"]
+
+
+def test_what_is_not_here_and_looks_like_an_id_is_looked_for_on_a_hub(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert rows.find_source("hf:owner/name") == "hf:owner/name"
+    assert rows.find_source("owner/name") == "owner/name"
+    with pytest.raises(DataError, match="neither beside the config nor in"):
+        rows.find_source("owner/name.jsonl")
+
+
 @pytest.mark.parametrize("path", ["", ".", ".."])
-def test_a_folder_is_no_data_file(tmp_path, monkeypatch, path):
+def test_the_working_folder_is_no_data_set(tmp_path, monkeypatch, path):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError, match="neither beside the config nor in"):
         rows.load_rows(to_config({"path": path}))
