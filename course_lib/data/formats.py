@@ -80,9 +80,10 @@ class RowStream(Iterator[dict[str, Any]]):
         """
         notes = [*self._notes, *self._note_unused_fields()]
         if self._n_without_reply:
-            notes.append(f"{self._n_without_reply} trees have no reply and give no row.")
+            notes.append(f"Trees without a reply, which give no row: {self._n_without_reply}.")
         if self.n_bad:
-            notes.append(f"{self.n_bad} bad rows are left out.")
+            is_are = "row is" if self.n_bad == 1 else "rows are"
+            notes.append(f"{self.n_bad} bad {is_are} left out.")
         return ReadReport(
             self.format, self.reason, self.n_rows, tuple(notes), self.n_bad, tuple(self.problems)
         )

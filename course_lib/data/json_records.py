@@ -9,6 +9,8 @@ from course_lib.errors import DataError
 CHUNK_CHARS = 1 << 20  # of an array are read at once; the rest stays in the file
 CUT_OFF = "The file breaks off: copy or download it again."
 ROW_KEYS = {"messages", "conversation", "conversations", "instruction", "text", "prompt"}
+CORRECT = "Correct it there; names and texts stand in double quotes."
+END_MISSING = "its end is missing"
 _BLANKS = " \t\r\n"
 
 
@@ -137,7 +139,7 @@ class _Window:
         """Step over a character that must stand here."""
         found = self.next_char()
         if found != char:
-            self.fail(f"expected {char!r}, found {found!r}" if found else "its end is missing")
+            self.fail(f"expected {char!r}, found {found!r}" if found else END_MISSING)
         self._position += 1
 
     def value(self) -> Any:
@@ -164,23 +166,14 @@ class _Window:
     def fail(self, problem: str | Exception) -> None:
         """Report what is wrong at this place."""
         line, column = self._place()
+        next_step = CUT_OFF if problem == END_MISSING else CORRECT
         if isinstance(problem, json.JSONDecodeError):
             self._position = problem.pos
+            next_step = _next_step(problem, self._text, "]")
             problem, (line, column) = problem.msg, self._place()
         place = f"line {line}, column {column}" if line > 1 else f"column {column}"
         text = problem if isinstance(problem, str) else describe_problem(problem)
-        is_cut = not self._tail().endswith("]")
-        raise DataError(
-            f"{self._name}: not a JSON array ({text}: {place}).",
-            CUT_OFF if is_cut else "Correct it there; names and texts stand in double quotes.",
-        )
-
-    def _tail(self) -> str:
-        """The end of the file's text: one that breaks off does not close its array."""
-        tail = self._text
-        while added := self._file.read(CHUNK_CHARS):
-            tail = (tail + added)[-CHUNK_CHARS:]
-        return tail.rstrip()
+        raise DataError(f"{self._name}: not a JSON array ({text}: {place}).", next_step)
 
 
 def parse_object(file: TextIO, name: str) -> tuple[list[Any], str]:
@@ -200,10 +193,8 @@ def parse_object(file: TextIO, name: str) -> tuple[list[Any], str]:
     try:
         value = _decode(text)
     except (ValueError, RecursionError) as error:
-        is_cut = isinstance(error, json.JSONDecodeError) and not text.endswith("}")
         raise DataError(
-            f"{name}: not JSON ({describe_problem(error)}).",
-            CUT_OFF if is_cut else "Correct it there; names and texts stand in double quotes.",
+            f"{name}: not JSON ({describe_problem(error)}).", _next_step(error, text, "}")
         ) from error
     if ROW_KEYS & value.keys():
         return [value], ""
@@ -218,6 +209,15 @@ def parse_object(file: TextIO, name: str) -> tuple[list[Any], str]:
             "Save the list to use in a file of its own.",
         )
     return (value[lists[0]], lists[0]) if lists else ([value], "")
+
+
+def _next_step(error: Exception, text: str, closing: str) -> str:
+    """What to do about a problem: where a file breaks off, it stands at the end."""
+    if not isinstance(error, json.JSONDecodeError):
+        return CORRECT
+    text = text.rstrip()
+    is_open = error.msg.startswith("Unterminated") and not text.endswith(closing)
+    return CUT_OFF if is_open or error.pos >= len(text) - len("\\uXXXX") else CORRECT
 
 
 def describe_problem(error: Exception) -> str:

@@ -104,7 +104,7 @@ def best_path(prompt: Mapping[str, Any]) -> list[dict[str, str]]:
             )
         fields.check_text(f"message {number} of the best path, field text", node.get("text"))
         messages.append({"role": ROLES[role], "content": node["text"]})
-        replies = node.get("replies") or ()
+        replies = node.get("replies") or []
         if not isinstance(replies, list) or not all(isinstance(r, dict) for r in replies):
             raise DataError(
                 f"message {number} of the best path, field replies: expected a list of messages.",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # slow to import
 
 # [hf:|modelscope:]owner/name[/subset][:split]
 _HUB_ID = re.compile(
-    r"(?:(?P<hub>hf|modelscope):)?(?P<name>[\w.-]+/[\w.-]+)(?:/(?P<subset>[\w.-]+))?"
+    r"(?:(?P<hub>hf|modelscope):)?(?P<name>[\w-][\w.-]*/[\w-][\w.-]*)(?:/(?P<subset>[\w-][\w.-]*))?"
     r"(?::(?P<split>\w+))?"
 )
 _HELD_OUT = re.compile(r"(?:^|[\W_])(?:test|valid|validation|val|dev|eval)(?:[\W_]|$)", re.I)
