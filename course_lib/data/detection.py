@@ -101,5 +101,8 @@ def _advise(row: Any) -> str:
             example = conversions.EXAMPLES[known[near[0]]]
             return f"Did you mean {near[0]!r} by {field!r}? Write {example}"
     if isinstance(row, dict) and len(row) > 1:
-        return "Rename the fields, for example to instruction and output (the format alpaca)."
+        return (
+            "Rename two fields to instruction and output (the format alpaca); of a workbook, take "
+            "columns: tunebook data xlsx FILE --input COLUMN --output COLUMN --out rows.jsonl"
+        )
     return f"Write rows such as {conversions.EXAMPLES['messages']}"

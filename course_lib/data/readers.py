@@ -35,7 +35,7 @@ class Record(NamedTuple):
 
     Args:
         value: what the file holds.
-        number: its row number, from 1.
+        number: its row number, from 1; in a workbook, the sheet's own.
         source: the file.
         line: where it starts, in files of lines.
         problem: why it has no value, when it cannot be read.
@@ -296,7 +296,7 @@ def _check_header(path: Path, names: list[str], notes: list[str]) -> list[str]:
 
 
 def _to_record(names: list[str], cells: list[str], record: Record) -> Record:
-    """A table's row; empty cells are left out, as they hold nothing."""
+    """A table's row; empty cells hold an empty text, which the row's check names by its column."""
     if len(cells) != len(names):
         return record._replace(
             problem=DataError(
@@ -304,7 +304,8 @@ def _to_record(names: list[str], cells: list[str], record: Record) -> Record:
                 "Put a text with commas or line breaks in it between double quotes.",
             )
         )
-    value = {n: c for n, c in zip(names, cells, strict=True) if n and c.strip()}
+    value = dict(zip(names, cells, strict=True))
+    value.pop("", None)
     return record._replace(value=value)
 
 
@@ -341,11 +342,18 @@ def without_nulls(value: Any) -> Any:
 
 
 def _read_workbook(path: Path, notes: list[str]) -> Iterator[Record]:
-    """The rows of a workbook's sheet."""
-    from course_lib.data import spreadsheet
+    """The rows of a workbook's only sheet with data, numbered as in the sheet."""
+    from course_lib.data import sheets, spreadsheet
 
-    for number, value in enumerate(spreadsheet.read_workbook_records(path), 1):
-        yield Record(value, number, str(path))
+    sheet = sheets.read_sheet(path)
+    notes += sheet.notes
+    for row in sheet.rows:
+        problems = [
+            DataError(f"{sheet.place}, {sheet.cell(row, column)}: {problem}.", spreadsheet.MEND)
+            for column, problem in row.problems.items()
+        ]
+        problem = problems[0] if problems else None
+        yield Record(row.values, row.number, str(path), problem=problem)
 
 
 _READERS: dict[str, Callable[[Path, list[str]], Iterator[Record]]] = {

@@ -227,7 +227,7 @@ def test_a_bad_text_row_in_an_array_has_no_line(write, text, message):
          ".parquet, .xlsx, .txt.", "Convert it"),
         ('{"question": "Hi", "answer": "Hello"}', "rows.jsonl",
          "rows.jsonl, row 1 (line 1): no known format, found fields question, answer.",
-         "Rename the fields, for example to instruction and output"),
+         "Rename two fields to instruction and output"),
         ('{"mesages": []}', "rows.jsonl",
          "rows.jsonl, row 1 (line 1): no known format, found fields mesages.",
          "Did you mean 'messages' by 'mesages'?"),

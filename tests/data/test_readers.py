@@ -124,8 +124,7 @@ BROKEN = [
      "{}, row 2 (line 3): it has 3 cells, the header has 2.", "Put a text with commas"),
     ("rows.csv", GOOD_CSV + "c\n", "{}, row 2 (line 3): it has 1 cells, the header has 2.", "Put"),
     ("rows.csv", GOOD_CSV + "c,\n",
-     "{}, row 2 (line 3): expected the format alpaca, as in the first row, "
-     "found fields instruction.", "Use one format"),
+     "{}, row 2 (line 3): field output: the text is empty.", "Fill it in"),
     ("rows.csv", GOOD_CSV + '"c,d\n',
      "{}, line 3: not a table (unexpected end of data).", "A quote opens"),
     ("rows.csv", "instruction,output\n你好,再见\n".encode("gbk"),
@@ -179,6 +178,21 @@ def test_a_broken_file_gives_one_message(tmp_path, name, content, message, next_
         formats.read_rows(path)
     assert caught.value.message == message.format(path)
     assert caught.value.next_step.startswith(next_step)
+
+
+def test_an_empty_cell_of_a_workbook_is_named_by_its_row_in_the_sheet(tmp_path):
+    rows = [ROW, {"instruction": "Who?", "output": None}, ROW]
+    path = to_workbook(rows, tmp_path / "rows.xlsx")
+    with pytest.raises(DataError, match=r"rows\.xlsx, row 3: field output: the text is empty"):
+        formats.read_rows(path)
+    assert formats.read_rows(path, skip_bad_rows=True) == [TALK, TALK]
+
+
+def test_a_workbook_with_columns_of_its_own_leads_to_their_choice(tmp_path):
+    path = to_workbook([{"Question": "Who?", "Answer": "I."}], tmp_path / "rows.xlsx")
+    with pytest.raises(DataError, match="no known format, found fields Question, Answer") as caught:
+        formats.read_rows(path)
+    assert "tunebook data xlsx FILE" in caught.value.next_step
 
 
 def test_a_broken_workbook_gives_one_message(tmp_path):
