@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
+from course_lib.commands import data as data_commands
 from course_lib.commands import terminal
 from course_lib.errors import ConfigError, TunebookError, UnknownNameError
 from course_lib.training import config as configs
@@ -24,21 +25,19 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130  # what shells report for a program ended by Ctrl-C
 DEBUG_VARIABLE = "TUNEBOOK_DEBUG"
-STYLE = {
-    "no_args_is_help": True,
-    "rich_markup_mode": None,
-    "context_settings": {"help_option_names": ["-h", "--help"]},
-}
 
 app = typer.Typer(
     help="Fine-tune language models: pick a config, train, look at the scores, merge, chat.",
     epilog="Start with: tunebook doctor",
     add_completion=False,
     pretty_exceptions_enable=False,
-    **STYLE,
+    **terminal.STYLE,
 )
-convert_app = typer.Typer(help="Make a checkpoint ready to pass on: adapter, merge.", **STYLE)
-pico_app = typer.Typer(help="The built-in model: build.", **STYLE)
+convert_app = typer.Typer(
+    help="Make a checkpoint ready to pass on: adapter, merge.", **terminal.STYLE
+)
+pico_app = typer.Typer(help="The built-in model: build.", **terminal.STYLE)
+app.add_typer(data_commands.app, name="data")
 app.add_typer(convert_app, name="convert")
 app.add_typer(pico_app, name="pico")
 
@@ -141,21 +140,25 @@ def copy_cfg(
     """Copy a preset, comments included, to make it yours."""
     target = configs.copy_preset(name, dest)
     terminal.say(str(target))
-    _say_next("check", target)
+    terminal.say_next("check", target)
 
 
 @app.command(epilog="Example: tunebook check my_config.yaml")
 def check(config: Config, as_json: AsJson = False) -> None:
     """Work out what a config would do, before it costs any time."""
-    from course_lib.commands import plans
+    from course_lib.commands import inspection, plans
 
     settings = _read_config(config)
     plan = plans.make_plan(settings)
+    data = inspection.inspect_config(settings)
     if as_json:
-        terminal.say_json({"config": config, **plans.plan_json(plan)})
+        about = {"config": config, **plans.plan_json(plan)}
+        terminal.say_json({**about, "data": [inspection.as_json(one) for one in data]})
         return
     terminal.say(plans.plan_text(settings, plan))
-    _say_next("train", config)
+    for one in data:
+        terminal.say("\n" + inspection.text(one))
+    terminal.say_next("train", config)
 
 
 @app.command(epilog="Example: tunebook train my_config.yaml --work-dir runs/first")
@@ -194,7 +197,9 @@ def convert_adapter(
 
     adapter_dir = adapters.export_adapter(checkpoints.find_adapter(source), dest)
     terminal.say(f"Adapter: {adapter_dir}")
-    _say_next("chat", adapters.read_base(adapter_dir)["base_model"], "--adapter", adapter_dir)
+    terminal.say_next(
+        "chat", adapters.read_base(adapter_dir)["base_model"], "--adapter", adapter_dir
+    )
 
 
 @convert_app.command("merge", epilog="Example: tunebook convert merge pico-chat runs/first merged")
@@ -216,7 +221,7 @@ def convert_merge(
     adapter_dir = checkpoints.find_adapter(adapter)
     merged = adapters.merge_adapter(base, adapter_dir, dest, max_shard_size.upper())
     terminal.say(f"Merged model: {merged}")
-    _say_next("chat", merged)
+    terminal.say_next("chat", merged)
 
 
 @app.command(epilog="Example: tunebook chat pico-chat --adapter runs/first")
@@ -343,11 +348,7 @@ def _say_result(result: "RunResult") -> None:
     if table:
         terminal.say("\n" + table)
     terminal.say(f"\nAdapter: {result.adapter_dir}")
-    _say_next("chat", result.adapter_dir)
-
-
-def _say_next(*words: object) -> None:
-    terminal.say(f"  -> {terminal.command_line('tunebook', *words)}")
+    terminal.say_next("chat", result.adapter_dir)
 
 
 if __name__ == "__main__":

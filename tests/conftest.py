@@ -1,9 +1,13 @@
 """Fixtures that many tests share; none needs a network."""
 
+import io
+import sys
+from typing import NamedTuple
+
 import hypothesis
 import pytest
 
-from course_lib import files
+from course_lib import cli, files
 
 # A busy machine must not turn a slow example into a failure.
 hypothesis.settings.register_profile("tunebook", deadline=None)
@@ -24,3 +28,23 @@ def pico_model():
     from course_lib.model import loading
 
     return loading.load_model("pico-chat", bits=32)
+
+
+class Outcome(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def tunebook(capsys, monkeypatch):
+    """Run a command line in this process; `typed` comes in through a pipe."""
+
+    def run(*words, typed=""):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            cli.main([str(word) for word in words])
+        return Outcome(end.value.code or 0, *capsys.readouterr())
+
+    return run

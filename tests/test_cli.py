@@ -1,6 +1,5 @@
 """Every verb of `tunebook` on the built-in model, and each error as a learner meets it."""
 
-import io
 import json
 import os
 import shutil
@@ -8,7 +7,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import yaml
@@ -17,26 +15,6 @@ from course_lib import cli, files
 
 LONG_NAME = "x" * 500
 TUNED = "I am Bo's assistant."
-
-
-class Outcome(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def tunebook(capsys, monkeypatch):
-    """Run a command line in this process; `typed` comes in through a pipe."""
-
-    def run(*words, typed=""):
-        monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            cli.main([str(word) for word in words])
-        return Outcome(end.value.code or 0, *capsys.readouterr())
-
-    return run
 
 
 def start(*words, **options):
@@ -373,7 +351,10 @@ def test_an_unforeseen_error_is_called_a_bug_and_debug_shows_where(tunebook, mon
     assert "in fail" in tunebook("list-cfg").err
 
 
-@pytest.mark.parametrize("verb", ["", "train", "chat", "eval", "convert merge", "pico build"])
+@pytest.mark.parametrize(
+    "verb",
+    ["", "train", "chat", "eval", "convert merge", "pico build", "data inspect", "data split"],
+)
 def test_help_has_an_example_and_loads_no_model_library(verb):
     code = (
         "import sys\nfrom course_lib import cli\n"

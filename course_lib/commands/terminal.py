@@ -8,6 +8,11 @@ from typing import Any
 
 import typer
 
+STYLE: dict[str, Any] = {  # of every group of commands
+    "no_args_is_help": True,
+    "rich_markup_mode": None,
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
 # They turn the reading direction: a line can show what it does not say.
 DIRECTION_MARKS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -49,6 +54,15 @@ def say_json(record: Mapping[str, Any]) -> None:
     typer.echo(json.dumps(record))
 
 
+def one_line(text: str) -> str:
+    r"""A text on one line: its line breaks and tabs are written as \n and \t.
+
+    Args:
+        text: anything.
+    """
+    return text.replace("\\", "\\\\").replace("\n", "\\n").replace("\t", "\\t")
+
+
 def table(rows: Sequence[Sequence[str]]) -> str:
     """Set texts in columns, the first one to the left and the others to the right.
 
@@ -80,3 +94,12 @@ def command_line(*words: object) -> str:
         words: the command and its arguments; paths may hold blanks.
     """
     return shlex.join(str(word) for word in words)
+
+
+def say_next(*words: object) -> None:
+    """Write the command to run next.
+
+    Args:
+        words: what follows `tunebook`.
+    """
+    say(f"  -> {command_line('tunebook', *words)}")

@@ -163,7 +163,7 @@ def audit_lines(audit: Audit) -> list[str]:
     Returns:
         One line for each kind of finding, with the first rows.
     """
-    lines = [f"empty {name}: {_rows(found)}" for name, found in audit.empty.items()]
+    lines = [f"empty {name}: {list_numbers(found)}" for name, found in audit.empty.items()]
     groups = {
         "equal rows": audit.duplicates,
         "questions that stand there more than once": audit.same_question,
@@ -177,11 +177,11 @@ def audit_lines(audit: Audit) -> list[str]:
         places = [f"row {number}: {found}" for number, found in audit.garbled.items()]
         lines.append(f"garbled text (wrong encoding): {workbook.list_some(places, 3)}")
     if audit.control:
-        lines.append(f"control characters: {_rows(audit.control)}")
+        lines.append(f"control characters: {list_numbers(audit.control)}")
     if audit.too_long:
         share = len(audit.too_long) / audit.rows
         lines.append(
-            f"longer than {audit.max_length:,} tokens: {_rows(audit.too_long)} ({share:.0%})"
+            f"longer than {audit.max_length:,} tokens: {list_numbers(audit.too_long)} ({share:.0%})"
         )
     return lines
 
@@ -251,7 +251,12 @@ def _has_control(text: str) -> bool:
     return any(unicodedata.category(char) == "Cc" and char not in "\n\t\r" for char in text)
 
 
-def _rows(numbers: Sequence[int]) -> str:
+def list_numbers(numbers: Sequence[int]) -> str:
+    """How many rows, and which.
+
+    Args:
+        numbers: of the rows, at least one.
+    """
     return f"{len(numbers):,} row{'s' if len(numbers) > 1 else ''} ({workbook.list_some(numbers)})"
 
 

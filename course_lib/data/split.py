@@ -1,15 +1,20 @@
 """A seeded split into training and test rows that tears no group apart."""
 
 import hashlib
+import json
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
-from course_lib.data import similarity
+from course_lib.data import formats, similarity, sources
 from course_lib.errors import DataError, UnknownNameError
+from course_lib.files import staged_dir, write_atomic
+
+FILES = ("train.jsonl", "test.jsonl")
 
 
 @dataclass(frozen=True)
@@ -139,6 +144,64 @@ def group_values(records: Sequence[Any], field: str) -> list[str]:
         raise UnknownNameError("field in the rows", field, map(str, names))
     values = [record.get(field) if isinstance(record, dict) else None for record in records]
     return ["" if value is None else str(value) for value in values]
+
+
+def split_file(
+    path: Path | str,
+    out_dir: Path,
+    ratio: str = "7:3",
+    seed: int = 0,
+    group_by: str = "",
+    keep_near: bool = False,
+) -> Split:
+    """Write train.jsonl and test.jsonl, both or neither.
+
+    Args:
+        path: a file of any format, see `formats.iter_rows`; its rows keep all their fields.
+        out_dir: the folder; made when missing.
+        ratio: see `parse_ratio`.
+        seed: see `split_rows`.
+        group_by: a field of the rows whose equal values stay together, too; empty for none.
+        keep_near: see `split_rows`.
+
+    Returns:
+        The split.
+
+    Raises:
+        DataError: a row is not as expected, the rows cannot be split, or a file exists.
+        UnknownNameError: no row has the field.
+    """
+    targets = [Path(out_dir) / name for name in FILES]
+    for target in targets:
+        if target.exists():
+            raise DataError(f"{target} exists already.", "Delete it, or give another folder.")
+    rows = formats.read_rows(path)
+    records = [record.value for record in sources.iter_records(path, [])]
+    if len(records) != len(rows):  # a tree of messages is not one row
+        records = rows
+    fields = [group_values(records, group_by)] if group_by else []
+    found = split_rows(rows, ratio, seed, fields, keep_near)
+    texts = [
+        "".join(json.dumps(records[n - 1], ensure_ascii=False, default=str) + "\n" for n in side)
+        for side in (found.train, found.test)
+    ]
+    _write_both(targets, texts)
+    return found
+
+
+def _write_both(targets: Sequence[Path], texts: Sequence[str]) -> None:
+    """Write two files; when the second fails, the first one goes as well."""
+    if not targets[0].parent.exists():
+        with staged_dir(targets[0].parent) as staging:
+            for target, text in zip(targets, texts, strict=True):
+                write_atomic(staging / target.name, text)
+        return
+    write_atomic(targets[0], texts[0])
+    try:
+        write_atomic(targets[1], texts[1])
+    except BaseException:
+        targets[0].unlink()
+        raise
 
 
 def _group(
