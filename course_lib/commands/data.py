@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 # As in cli.py, commands import what takes time themselves.
 
 SHOWN_LEAKS = 10
+SHOWN_LEFT_OUT = 20
+WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".xlsb")  # some only to be told what to do
 
 app = typer.Typer(
     help="Data before training: inspect, xlsx, split, leaks.",
@@ -94,7 +96,9 @@ def xlsx(
         terminal.say_json({**about, "notes": report.notes, "audit": found.as_dict()})
         return
     terminal.say(f"{out}: {len(report.rows):,} rows")
-    _say_lines("left out", report.left_out.values())
+    _say_lines("left out", list(report.left_out.values())[:SHOWN_LEFT_OUT])
+    if len(report.left_out) > SHOWN_LEFT_OUT:
+        terminal.say(f"left out: {len(report.left_out) - SHOWN_LEFT_OUT:,} more; --json lists all")
     _say_lines("note", report.notes)
     _say_lines("warning", audit.audit_lines(found))
     terminal.say_next("data", "split", out, "--ratio", "7:3", "--out-dir", out.parent)
@@ -182,10 +186,12 @@ def _is_plain_workbook(file: str, sheet: str | None, format_name: str) -> bool:
     """Whether a workbook's columns are of no known format: then its columns must be named."""
     from course_lib.data import detection, sheets
 
-    if not file.lower().endswith(".xlsx") or format_name != "auto" or not Path(file).is_file():
+    is_workbook = Path(file).suffix.lower() in WORKBOOKS and Path(file).is_file()
+    if not is_workbook or sheet is not None or format_name != "auto":
         return sheet is not None
-    rows = sheets.read_sheet(Path(file), sheet).rows
-    return sheet is not None or not detection.fitting_formats(rows[0].values)
+    rows = sheets.read_sheet(Path(file)).rows
+    is_read = Path(file).suffix.lower() == ".xlsx"  # see `readers.SUFFIXES`
+    return not is_read or not detection.fitting_formats(rows[0].values)
 
 
 def _say_sheet(file: Path, sheet: str | None, as_json: bool) -> None:

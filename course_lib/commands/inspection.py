@@ -26,6 +26,7 @@ from course_lib.training.config import TrainConfig
 
 AUDITED_ROWS = 20_000  # pairs of them are compared: more would take minutes
 SHOWN_CHARS = 72  # of a segment's text
+MOST_DROPPED = 0.05  # share of rows, see `masking.encode_rows`
 WHOLE = 2**31 - 1  # tokens: no row is cut
 
 
@@ -190,8 +191,14 @@ def inspect_sheet(
     """
     table = sheets.read_sheet(path, sheet, (columns.input, columns.output))
     made = spreadsheet.sheet_to_rows(table, columns, skip_bad=True)
+    problems = tuple(made.left_out.values())
     report = formats.ReadReport(
-        "spreadsheet", "columns were named", len(made.rows), (*made.notes, *made.left_out.values())
+        format="spreadsheet",
+        reason="columns were named",
+        n_rows=len(made.rows),
+        notes=made.notes,
+        n_bad=len(problems),
+        problems=problems[: formats.SHOWN_PROBLEMS],
     )
     tokenizer = loading.load_tokenizer(model)
     return inspect_rows(str(path), made.rows, report, tokenizer, max_length)
@@ -303,7 +310,9 @@ def warnings(found: Inspection) -> list[str]:
     lines = []
     if lengths.dropped:
         numbers = audit.list_numbers(lengths.dropped)
-        lines.append(f"nothing to learn within {found.max_length} tokens: {numbers}")
+        is_refused = len(lengths.dropped) > MOST_DROPPED * found.report.n_rows
+        end = "; training refuses so many" if is_refused else ""
+        lines.append(f"nothing to learn within {found.max_length} tokens: {numbers}{end}")
     if lengths.truncated:
         share = len(lengths.truncated) / found.report.n_rows
         numbers = audit.list_numbers(lengths.truncated)
@@ -335,8 +344,8 @@ def text(found: Inspection) -> str:
         "tokens": f"{tokens:,} in an epoch, {share:.0%} with loss",
         "lengths": ", ".join(f"{name} {value:,.0f}" for name, value in quantiles.items()),
         "truncated": f"{len(lengths.truncated):,} rows at {found.max_length} tokens",
-        "packing": f"{found.packs:,} packs, {efficiency(found):.0%} full; unpacked rows, padded "
-        f"to the longest, {unpacked:.0%}",
+        "packs": f"{found.packs:,}, {efficiency(found):.0%} full; rows padded to the longest "
+        f"would be {unpacked:.0%} full",
     }
     width = max(map(len, lines))
     written = [f"{name:<{width}}  {value}" for name, value in lines.items()]

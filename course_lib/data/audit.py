@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from course_lib.data import sheets, similarity, workbook
+from course_lib.data import sheets, similarity, tool_calls, workbook
 
 QUANTILES = {"min": 0.0, "5%": 0.05, "median": 0.5, "95%": 0.95, "max": 1.0}
 GARBLED = ("\ufffd", "锟斤拷")  # half characters, and what they look like after a second mistake
@@ -211,7 +211,7 @@ def _whole_text(row: Mapping[str, Any]) -> str:
     """All that a row says, roles included."""
     if "text" in row:
         return row["text"]
-    return "\n".join(f"{m['role']}: {m.get('content') or ''}" for m in row["messages"])
+    return "\n".join(f"{m['role']}: {tool_calls.whole_content(m)}" for m in row["messages"])
 
 
 def _near(keys: Sequence[str]) -> tuple[tuple[int, int, float], ...]:

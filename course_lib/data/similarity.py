@@ -6,6 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from course_lib.data import tool_calls
+
 NEAR = 0.8  # share of shingles that two texts have in common, from which on they are nearly equal
 SHINGLE = 3  # characters; works for every script, and one typing error touches few of them
 COMMON_RARE = 4  # more means fewer comparisons and a larger index
@@ -25,7 +27,7 @@ def question_of(row: Mapping[str, Any]) -> str:
     """
     if "text" in row:
         return row["text"]
-    return next((m.get("content") or "" for m in row["messages"] if m["role"] == "user"), "")
+    return next((tool_calls.whole_content(m) for m in row["messages"] if m["role"] == "user"), "")
 
 
 def answer_of(row: Mapping[str, Any]) -> str:
@@ -35,7 +37,7 @@ def answer_of(row: Mapping[str, Any]) -> str:
         row: with `messages` or `text`.
     """
     messages = row.get("messages", ())
-    return next((m.get("content") or "" for m in messages if m["role"] == "assistant"), "")
+    return next((tool_calls.whole_content(m) for m in messages if m["role"] == "assistant"), "")
 
 
 def system_of(row: Mapping[str, Any]) -> str:
@@ -45,7 +47,7 @@ def system_of(row: Mapping[str, Any]) -> str:
         row: with `messages` or `text`.
     """
     messages = row.get("messages", ())
-    return "\n".join(m.get("content") or "" for m in messages if m["role"] == "system")
+    return "\n".join(tool_calls.whole_content(m) for m in messages if m["role"] == "system")
 
 
 def normalise(text: str) -> str:

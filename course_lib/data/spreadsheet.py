@@ -48,27 +48,6 @@ class SheetReport:
     notes: tuple[str, ...]
 
 
-def read_workbook_records(path: Path, sheet: str | None = None) -> list[dict[str, str]]:
-    """Read a sheet's rows as plain dicts.
-
-    Args:
-        path: the workbook.
-        sheet: the sheet's name; None takes the only one with data.
-
-    Returns:
-        Column name to text for each row, "" for blank cells.
-
-    Raises:
-        DataError: see `sheets.read_sheet`; also a cell with an error or without its result.
-        UnknownNameError: there is no such sheet.
-    """
-    table = sheets.read_sheet(path, sheet)
-    for row in table.rows:
-        for column, problem in row.problems.items():
-            raise DataError(f"{table.place}, {table.cell(row, column)}: {problem}.", MEND)
-    return [row.values for row in table.rows]
-
-
 def sheet_to_rows(
     sheet: sheets.Sheet,
     columns: Columns,

@@ -167,8 +167,8 @@ def test_inspect_shows_a_sheet_and_how_to_name_its_columns(tunebook, place):
     rows = tunebook(
         *("data", "inspect", place / "drugs.xlsx", "--input", "Question", "--output", "Answer")
     )
-    assert "rows       5\n" in rows.out
-    assert "note: row 8, column 'Answer' (cell C8): the cell is blank\n" in rows.out
+    assert "rows       5 (1 left out)\n" in rows.out
+    assert "warning: row 8, column 'Answer' (cell C8): the cell is blank\n" in rows.out
 
 
 def test_a_workbook_in_a_known_format_is_inspected_as_rows(tunebook, place):
@@ -231,6 +231,8 @@ BAD_INPUT = {
     "columns not named": ("xlsx {place}/drugs.xlsx --out {new}", 2, "--input"),
     "one column named": ("inspect {place}/drugs.xlsx --input Question", 2, "belong together"),
     "inspected locked": ("inspect {place}/locked.xlsx", 1, "locked with a password"),
+    "inspected old": ("inspect {place}/old.xls", 1, "the old .xls kind"),
+    "inspected sheet": ("inspect {place}/drugs.xlsx --sheet Drug", 1, "Did you mean DrugQA?"),
     "inspected torn": ("inspect {place}/torn.jsonl", 1, "torn.jsonl, row 1"),
     "no such format": ("inspect {place}/rows.jsonl --format mesages", 1, "Did you mean messages"),
     "no such model": ("inspect {place}/rows.jsonl --model ./nowhere", 1, "No model at './nowhere'"),

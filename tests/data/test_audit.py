@@ -85,3 +85,9 @@ def test_a_sheet_is_audited_with_its_blank_cells(tmp_path):
     assert found.conflicts == ((1, 2),)
     with pytest.raises(UnknownNameError, match="Did you mean Question"):
         audit.audit_sheet(sheet, "Qestion", "Answer")
+
+
+def test_a_tool_call_is_an_answer():
+    call = {"id": "1", "type": "function", "function": {"name": "add", "arguments": "{}"}}
+    messages = [*ask("2 + 2?")["messages"][:1], {"role": "assistant", "tool_calls": [call]}]
+    assert audit.audit_rows([{"messages": messages}]).empty == {}
