@@ -26,7 +26,7 @@ class Audit:
         duplicates: groups of rows that are equal in every word.
         same_question: groups of rows whose questions differ in case and punctuation at most.
         conflicts: those of them that answer the question differently.
-        near: (row, row, share) of questions that are nearly equal, see `similarity`.
+        near: (row, row, share) of questions nearly equal to an earlier one, see `similarity`.
         garbled: row to the garbled text in it and, where it can be told, what it was.
         control: rows with control characters, which no one can see.
         characters: quantiles of the characters in questions and in answers.
@@ -219,7 +219,7 @@ def _near(keys: Sequence[str]) -> tuple[tuple[int, int, float], ...]:
     texts = sorted(first, key=lambda key: first[key])
     return tuple(
         (first[texts[a]], first[texts[b]], round(share, 3))
-        for a, b, share in similarity.near_pairs(texts)
+        for a, b, share in similarity.near_links(texts)
     )
 
 

@@ -91,14 +91,31 @@ class NearIndex:
     filtering?", 2012.
     """
 
-    def __init__(self, texts: Sequence[str], threshold: float = NEAR) -> None:
+    def __init__(
+        self, texts: Sequence[str], threshold: float = NEAR, is_filled: bool = True
+    ) -> None:
+        """Make an index.
+
+        Args:
+            texts: normalised; all that will be looked for or found.
+            threshold: see above.
+            is_filled: hold all texts at once; else each is found once it was added.
+        """
         self.threshold = threshold
         self._sets = [shingles(text) for text in texts]
         self._counts = Counter(piece for pieces in self._sets for piece in pieces)
         self._holders: dict[str, list[int]] = defaultdict(list)
-        for index, pieces in enumerate(self._sets):
-            for piece in self._rarest(pieces):
-                self._holders[piece].append(index)
+        for index in range(len(texts) if is_filled else 0):
+            self.add(index)
+
+    def add(self, index: int) -> None:
+        """Let a text be found.
+
+        Args:
+            index: its place among the texts.
+        """
+        for piece in self._rarest(self._sets[index]):
+            self._holders[piece].append(index)
 
     def _needed(self, pieces: frozenset[str]) -> int:
         """How many of these shingles a near text must have."""
@@ -109,12 +126,11 @@ class NearIndex:
         ordered = sorted(pieces, key=lambda piece: (self._counts[piece], piece))
         return ordered[: len(ordered) - self._needed(pieces) + COMMON_RARE]
 
-    def near(self, text: str, before: int | None = None) -> Iterator[tuple[int, float]]:
+    def near(self, text: str) -> Iterator[tuple[int, float]]:
         """Find the texts near one.
 
         Args:
             text: from `normalise`.
-            before: only texts whose index is lower; None for all.
 
         Yields:
             Index and share of each, in the order of the texts.
@@ -125,8 +141,6 @@ class NearIndex:
             common.update(self._holders.get(piece, ()))
         enough = min(COMMON_RARE, self._needed(mine))
         for index in sorted(index for index, count in common.items() if count >= enough):
-            if before is not None and index >= before:
-                return
             shared = self._share(mine, self._sets[index])
             if shared >= self.threshold:
                 yield index, shared
@@ -140,7 +154,7 @@ class NearIndex:
 
 
 def near_pairs(texts: Sequence[str], threshold: float = NEAR) -> Iterator[tuple[int, int, float]]:
-    """Find all pairs of texts that are nearly equal.
+    """Find all pairs of texts that are nearly equal; there can be very many.
 
     Args:
         texts: normalised and all different.
@@ -149,7 +163,27 @@ def near_pairs(texts: Sequence[str], threshold: float = NEAR) -> Iterator[tuple[
     Yields:
         Index of the earlier text, index of the later one, and their share.
     """
-    index = NearIndex(texts, threshold)
+    index = NearIndex(texts, threshold, is_filled=False)
     for later, text in enumerate(texts):
-        for earlier, share in index.near(text, before=later):
+        for earlier, share in index.near(text):
             yield earlier, later, share
+        index.add(later)
+
+
+def near_links(texts: Sequence[str], threshold: float = NEAR) -> Iterator[tuple[int, int, float]]:
+    """Link nearly equal texts to the first of their kind: quick, and at most one for each text.
+
+    Args:
+        texts: normalised and all different.
+        threshold: see `NearIndex`.
+
+    Yields:
+        Index of a text that has no link itself, index of a later one near it, and their share.
+    """
+    index = NearIndex(texts, threshold, is_filled=False)
+    for later, text in enumerate(texts):
+        first = next(index.near(text), None)
+        if first:
+            yield first[0], later, first[1]
+        else:
+            index.add(later)

@@ -1,4 +1,5 @@
 import itertools
+import time
 
 import pytest
 from hypothesis import given
@@ -51,6 +52,25 @@ def test_all_near_pairs_are_found_and_no_other(texts, threshold):
     wanted = {pair: value for pair, value in wanted.items() if value >= threshold}
     found = {(a, b): value for a, b, value in similarity.near_pairs(texts, threshold)}
     assert found == wanted
+
+
+@given(TEXTS, st.sampled_from([0.3, 0.8]))
+def test_links_lead_to_texts_without_a_link_and_leave_no_near_pair_among_them(texts, threshold):
+    links = list(similarity.near_links(texts, threshold))
+    linked = {later for _, later, _ in links}
+    assert len(links) == len(linked)
+    assert not linked & {first for first, _, _ in links}
+    assert set(links) <= set(similarity.near_pairs(texts, threshold))
+    free = [text for number, text in enumerate(texts) if number not in linked]
+    assert list(similarity.near_pairs(free, threshold)) == []
+
+
+def test_ten_thousand_texts_of_one_pattern_are_linked_in_seconds():
+    texts = [f"please tell me all about item number {n} in the shop" for n in range(10_000)]
+    started = time.perf_counter()
+    links = list(similarity.near_links(texts))
+    assert len(links) > 9_000
+    assert time.perf_counter() - started < 20  # comparing all pairs takes many minutes
 
 
 @pytest.mark.parametrize(
