@@ -53,7 +53,7 @@ class RowStream(Iterator[dict[str, Any]]):
 
     def __init__(self, path: Path | str, format_name: str, skip_bad_rows: bool) -> None:
         """Open the source and tell its format; see `iter_rows`."""
-        self._notes: list[str] = []
+        self._path, self._notes = path, list[str]()
         self._shapes: Counter[tuple[Any, ...]] = Counter()
         self._n_without_reply = 0
         self._skips = skip_bad_rows
@@ -68,9 +68,22 @@ class RowStream(Iterator[dict[str, Any]]):
         self._rows = makes(records)
 
     def __next__(self) -> dict[str, Any]:
-        row = next(self._rows)
+        row = next(self._rows, None)
+        if row is None:
+            self._check_any()
+            raise StopIteration
         self.n_rows += 1
         return row
+
+    def _check_any(self) -> None:
+        """Refuse a source of which nothing is left at its end."""
+        if self.n_rows:
+            return
+        bad = f"; {_rows(self.n_bad)} left out, first: {self.problems[0]}" if self.n_bad else ""
+        raise DataError(
+            f"{self._path} gives no rows{bad.rstrip('.')}.",
+            f"Write rows such as {EXAMPLES[self.format]}",
+        )
 
     def report(self) -> ReadReport:
         """What is known so far; complete when the rows are used up.
@@ -164,7 +177,7 @@ def iter_rows(
 
     Raises:
         DataError: the source is not as expected, here or while rows are taken; names file, row,
-            line and field.
+            line and field. At the end, when it gave no rows.
         UnknownNameError: there is no such format.
     """
     if format not in ("auto", *FORMATS):
@@ -188,13 +201,10 @@ def read_rows(
         Rows {"messages": [{"role", "content"}, ...]} or {"text": ...}; at least one.
 
     Raises:
-        DataError: see `iter_rows`; also when no row is good.
+        DataError: see `iter_rows`.
         UnknownNameError: there is no such format.
     """
-    stream = iter_rows(path, format, skip_bad_rows)
-    rows = list(stream)
-    _check_any(path, stream)
-    return rows
+    return list(iter_rows(path, format, skip_bad_rows))
 
 
 def describe_file(
@@ -219,7 +229,6 @@ def describe_file(
     stream = iter_rows(path, format, skip_bad_rows)
     for _ in stream:
         pass
-    _check_any(path, stream)
     return stream.report()
 
 
@@ -324,14 +333,6 @@ def _with_place(record: readers.Record, error: DataError) -> DataError:
     placed = DataError(f"{record.where()}: {error.message}", error.next_step)
     placed.__cause__ = error
     return placed
-
-
-def _check_any(path: Path | str, stream: RowStream) -> None:
-    """Refuse a source of which nothing is left."""
-    if stream.n_rows:
-        return
-    bad = f"; {_rows(stream.n_bad)} left out, first: {stream.problems[0]}" if stream.n_bad else ""
-    raise DataError(f"{path} gives no rows{bad}.", f"Write rows such as {EXAMPLES['messages']}")
 
 
 def _rows(count: int) -> str:

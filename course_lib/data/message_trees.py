@@ -66,9 +66,8 @@ def iter_trees(
             for record in members:
                 if record.problem:
                     raise record.problem
-            if is_tree(first.value):
-                for record in members:
-                    yield record, record.value["prompt"]
+            if is_tree(first.value) and not is_message(first.value):
+                yield first, first.value["prompt"]
                 continue
             if tree_id in seen:
                 raise DataError(
@@ -97,7 +96,7 @@ def best_path(prompt: Mapping[str, Any]) -> list[dict[str, str]]:
     node: Mapping[str, Any] | None = prompt if _is_kept(prompt) else None
     while node:
         number, role = len(messages) + 1, node.get("role")
-        if role not in ROLES:
+        if not isinstance(role, str) or role not in ROLES:
             raise DataError(
                 f"message {number} of the best path, field role: {role!r} is not a role.",
                 f"Use one of {', '.join(ROLES)}.",

@@ -315,14 +315,15 @@ def _read_parquet(path: Path, notes: list[str]) -> Iterator[Record]:
     from pyarrow import parquet  # takes 50 ms: only for such a file
 
     source = str(path)
-    try:
-        with parquet.ParquetFile(path) as table:
-            batches = table.iter_batches(batch_size=BATCH_ROWS)
+    with path.open("rb") as file:
+        try:
+            batches = parquet.ParquetFile(file).iter_batches(batch_size=BATCH_ROWS)
             rows = (row for batch in batches for row in batch.to_pylist())
             for number, row in enumerate(rows, 1):
                 yield Record(without_nulls(row), number, source)
-    except pyarrow.ArrowException as error:
-        raise DataError(f"{path}: not a whole Parquet file.", json_records.CUT_OFF) from error
+        # broken bytes show as any of these, depending on where they stand
+        except (pyarrow.ArrowException, ValueError, OSError) as error:
+            raise DataError(f"{path}: not a whole Parquet file.", json_records.CUT_OFF) from error
 
 
 def without_nulls(value: Any) -> Any:

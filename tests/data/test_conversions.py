@@ -1,5 +1,6 @@
 """Each format's rows, worked out by hand; and what is wrong with broken ones."""
 
+import contextlib
 import json
 
 import pytest
@@ -324,6 +325,29 @@ def test_a_broken_row_is_named_by_its_field(name, row, message):
         conversions.convert(row, name)
     assert caught.value.message == message
     assert caught.value.next_step
+
+
+JUNK = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9)
+    | st.sampled_from(["user", "assistant", "tool", "human", "[1]", "{}", "\ud800"])
+)  # fmt: skip
+FIELDS = st.sampled_from(
+    ["messages", "conversations", "conversation", "role", "content", "from", "value", "text",
+     "tool_calls", "function", "instruction", "output", "input", "history", "system", "prompt",
+     "replies", "message_id", "message_tree_id", "parent_id", "rank"]
+)  # fmt: skip
+ANYTHING = st.recursive(
+    JUNK, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS, inner, max_size=4)
+)
+
+
+@given(st.lists(ANYTHING, min_size=1, max_size=3), st.sampled_from(formats.FORMATS))
+def test_no_row_whatever_it_holds_ends_in_another_error(tmp_path_factory, rows, name):
+    path = tmp_path_factory.mktemp("junk") / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    for format_name in ("auto", name):
+        with contextlib.suppress(DataError):
+            formats.read_rows(path, format_name)
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).map(str.strip).filter(bool)

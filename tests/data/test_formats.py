@@ -1,4 +1,5 @@
 import json
+import typing
 
 import pytest
 from hypothesis import given
@@ -6,6 +7,7 @@ from hypothesis import strategies as st
 
 from course_lib.data import formats
 from course_lib.errors import DataError, UnknownNameError
+from course_lib.training import config
 
 USER = {"role": "user", "content": "Hi"}
 REPLY = {"role": "assistant", "content": "你好, Zoë 🙂"}
@@ -262,6 +264,10 @@ def test_a_named_format_settles_what_the_rows_leave_open(write):
 def test_an_unknown_format_offers_the_nearest(write):
     with pytest.raises(UnknownNameError, match="Did you mean messages"):
         formats.read_rows(write(GOOD_LINE), "message")
+
+
+def test_a_config_may_name_every_format():
+    assert typing.get_args(config.DataFormat) == ("auto", *formats.FORMATS)
 
 
 def test_no_rows_have_no_format():

@@ -1,9 +1,10 @@
+import contextlib
 import csv
 import gzip
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from course_lib.data import formats, json_records, readers
@@ -18,7 +19,7 @@ TALK = {
 
 
 def write(path, content):
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
     return path
 
 
@@ -255,6 +256,30 @@ def test_rows_come_before_the_file_is_read_to_its_end(tmp_path):
     assert stream.n_rows == 200
     with pytest.raises(DataError, match="row 201"):
         next(stream)
+
+
+@given(st.sampled_from([".jsonl", ".json", ".csv", ".jsonl.gz", ".parquet", ".xlsx"]),
+       st.integers(0, 10_000), st.integers(0, 255), st.booleans())  # fmt: skip
+@settings(max_examples=150)
+def test_no_damage_to_a_file_ends_in_another_error(damage_dir, suffix, place, byte, is_cut):
+    content = bytearray((damage_dir / f"whole{suffix}").read_bytes())
+    place %= len(content)
+    content[place:] = b"" if is_cut else bytes([byte]) + content[place + 1 :]
+    with contextlib.suppress(DataError):
+        formats.read_rows(write(damage_dir / f"rows{suffix}", content))
+
+
+@pytest.fixture(scope="module")
+def damage_dir(tmp_path_factory):
+    """A folder with one good file of each kind."""
+    folder = tmp_path_factory.mktemp("damage")
+    write(folder / "whole.jsonl", f"{LINE}\n" * 3)
+    write(folder / "whole.json", f"[{LINE}, {LINE}]")
+    write(folder / "whole.jsonl.gz", gzip.compress(LINE.encode()))
+    to_csv([ROW, ROW], folder / "whole.csv")
+    to_parquet([ROW, ROW], folder / "whole.parquet")
+    to_workbook([ROW, ROW], folder / "whole.xlsx")
+    return folder
 
 
 VALUES = st.recursive(
