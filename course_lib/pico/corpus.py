@@ -39,7 +39,7 @@ DIALOGUE_KINDS: dict[str, tuple[Maker, float]] = {
     "joke": (people.joke, 0.6),
     "greeting": (people.greeting, 1),
     "text": (text_skills.dialogue, 8),
-    "reading": (reading.read, 16),
+    "reading": (reading.read, 11),
     "record": (reading.record, 3),
     "list": (lists.dialogue, 3),
     "translation": (more.translate, 4),
