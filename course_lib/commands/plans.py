@@ -21,7 +21,7 @@ def make_plan(config: TrainConfig) -> plan.RunPlan:
     Raises:
         TunebookError: what training would refuse: data, base model, warm-up.
     """
-    tokenizer = loading.load_tokenizer(config.base_model)
+    tokenizer = rows.load_tokenizer(config)
     if config.bits == 4:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         loading.check_nf4_widths(config.base_model, device)

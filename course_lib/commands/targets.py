@@ -78,7 +78,7 @@ def open_target(target: Target) -> tuple[PreTrainedModel, PreTrainedTokenizerBas
         ModelError: see `loading.load_model`.
         AdapterError: the adapter is damaged, or belongs to another base.
     """
-    tokenizer = loading.load_tokenizer(target.base_model)
+    tokenizer = adapters.load_tokenizer(target.base_model, target.adapter_dir)
     model = loading.load_model(target.base_model, target.bits)
     if target.adapter_dir is not None:
         model = adapters.load_adapter(model, target.adapter_dir, target.base_model)

@@ -63,7 +63,8 @@ def check_messages(messages: Sequence[Any]) -> None:
             'Write [{"role": "user", "content": "..."}, ...].',
         )
     for number, message in enumerate(messages, 1):
-        _check_message(number, message)
+        if not _is_plain(message):
+            _check_message(number, message)
     spoken = (n for n, message in enumerate(messages, 1) if message["role"] != "system")
     first = next(spoken, len(messages))
     if messages[first - 1]["role"] != "user":
@@ -72,6 +73,16 @@ def check_messages(messages: Sequence[Any]) -> None:
             f"found {messages[first - 1]['role']!r}.",
             "Put a user message first; only system messages may stand before it.",
         )
+
+
+def _is_plain(message: Any) -> bool:
+    """Whether a message is nothing but a role and a text: nearly all are, so this is quick."""
+    if type(message) is not dict or "tool_calls" in message or message.get("role") not in ROLES:
+        return False
+    content = message.get("content")
+    if type(content) is not str or not content or content.isspace():
+        return False
+    return not has_lone_surrogate(content)
 
 
 def _check_message(number: int, message: Any) -> None:

@@ -61,7 +61,8 @@ def group_rows(lengths: Sequence[int], max_length: int, method: Method) -> list[
         max_length: tokens at most in a pack.
         method: one that keeps rows whole. "next_fit" keeps the order: a row that does not fit
             closes its pack. "best_fit" takes the longest rows first and puts each where the
-            least is left over, which wastes the least. "none" gives each row a pack of its own.
+            least is left over, which wastes the least; rows of one length, so copies of one row,
+            come together. "none" gives each row a pack of its own.
 
     Returns:
         Indices of the rows in each pack, ascending; packs in the order of their first rows.

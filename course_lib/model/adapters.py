@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from peft import PeftModel
 from safetensors import SafetensorError
-from transformers import AutoConfig, PreTrainedModel
+from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from course_lib.errors import AdapterError, ConfigError, RunError
 from course_lib.files import staged_dir
@@ -21,6 +21,7 @@ from course_lib.model.quiet import quiet_libraries
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 BASE_RECORD = "tunebook_base.json"  # which base the adapter was trained on
+TEMPLATE_FILE = "chat_template.jinja"  # only when it is not the base's own
 EDGE_BYTES = 1 << 20  # of each weight file, first and last: enough to tell two models apart
 
 
@@ -68,6 +69,36 @@ def make_portable(adapter_dir: Path, base_model: str) -> None:
     (adapter_dir / BASE_RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     for name in ("README.md", "training_args.bin"):
         (adapter_dir / name).unlink(missing_ok=True)
+
+
+def write_template(adapter_dir: Path, chat_template: str | None) -> None:
+    """Put the chat template beside an adapter that was trained with another than the base's.
+
+    Args:
+        adapter_dir: the adapter's folder.
+        chat_template: in jinja; None when it is the base's own.
+    """
+    if chat_template is not None:
+        (adapter_dir / TEMPLATE_FILE).write_text(chat_template, encoding="utf-8")
+
+
+def load_tokenizer(base_model: str, adapter_dir: Path | None) -> PreTrainedTokenizerBase:
+    """The base's tokenizer, with the chat template that an adapter was trained with.
+
+    Args:
+        base_model: the base's name.
+        adapter_dir: the adapter's folder; None for the base alone.
+
+    Returns:
+        The tokenizer: chat writes what training wrote.
+
+    Raises:
+        ModelError: see `loading.load_tokenizer`.
+    """
+    tokenizer = loading.load_tokenizer(base_model)
+    if adapter_dir is not None and (adapter_dir / TEMPLATE_FILE).is_file():
+        tokenizer.chat_template = (adapter_dir / TEMPLATE_FILE).read_text(encoding="utf-8")
+    return tokenizer
 
 
 def read_base(adapter_dir: Path) -> dict[str, str | None]:
@@ -181,7 +212,7 @@ def export_adapter(checkpoint_dir: Path, out_dir: Path) -> Path:
     checkpoint_dir, out_dir = Path(checkpoint_dir), Path(out_dir)
     check_adapter_files(checkpoint_dir)
     with _new_dir(out_dir) as staging:
-        for name in (*ADAPTER_FILES, BASE_RECORD):
+        for name in (*ADAPTER_FILES, BASE_RECORD, TEMPLATE_FILE):
             if (checkpoint_dir / name).is_file():
                 shutil.copyfile(checkpoint_dir / name, staging / name)
     return out_dir
@@ -220,7 +251,7 @@ def merge_adapter(
     merged.config.use_cache = True
     with _new_dir(out_dir) as staging, quiet_libraries():
         merged.to(written_dtype).save_pretrained(staging, max_shard_size=max_shard_size)
-        loading.load_tokenizer(base_model).save_pretrained(staging)
+        load_tokenizer(base_model, Path(adapter_dir)).save_pretrained(staging)
     return out_dir
 
 

@@ -16,6 +16,9 @@ from pydantic import (
     model_validator,
 )
 
+from course_lib.data import named_templates
+from course_lib.data.masking import LossTurns
+from course_lib.data.packing import Method
 from course_lib.errors import ConfigError, UnknownNameError, nearest
 from course_lib.files import write_atomic
 
@@ -80,7 +83,15 @@ class TrainConfig(Checked):
     train_data: tuple[DataSource, ...] = _field((), "data", "sources of data, mixed in one epoch")
     assistant_name: str = _field("", "data", "fills {{name}} in the data; the name to learn")
     max_length: int = _field(256, "data", "tokens in a row, and in a pack", ge=16, le=131_072)
-    packing: bool = _field(True, "data", "fill each pack with several rows")
+    prompt_template: str = _field(
+        named_templates.OWN, "data", "chat template: own is the tokenizer's; or a name: chatml, ..."
+    )
+    packing: Method = _field(
+        "next_fit", "data", "how rows share packs: next_fit (in order), best_fit (fullest), none"
+    )
+    loss_turns: LossTurns = _field(
+        "all", "data", "replies to learn: all, or the last; a message's weight or loss goes first"
+    )
 
     r: int = _field(64, "adapter", "rank of the LoRA matrices", ge=1, le=1024)
     lora_alpha: int = _field(128, "adapter", "the update is scaled by lora_alpha / r", ge=1)
@@ -130,6 +141,21 @@ class TrainConfig(Checked):
         if problem:
             raise ValueError(problem)
         return name
+
+    @field_validator("prompt_template")
+    @classmethod
+    def _check_template(cls, name: str) -> str:
+        known = [named_templates.OWN, *named_templates.TEMPLATES]
+        if name not in known:
+            near = nearest(name, known) or known
+            raise ValueError(f"there is no such template; did you mean {' or '.join(near)}?")
+        return name
+
+    @field_validator("packing", mode="before")
+    @classmethod
+    def _read_switch(cls, value: Any) -> Any:
+        """Configs written when packing was a switch mean what they meant."""
+        return {True: "next_fit", False: "none"}[value] if isinstance(value, bool) else value
 
     @field_validator("target_modules", mode="before")
     @classmethod

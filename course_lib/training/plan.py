@@ -129,6 +129,11 @@ def _warnings(config: TrainConfig, data: TrainingData, total_steps: int) -> list
             f"{data.truncated_rows} of {data.rows} rows ({share:.0%}) are cut at "
             f"{config.max_length} tokens: raise max_length to keep them whole."
         )
+    if config.packing == "cut":
+        found.append(
+            f"packing: cut splits {data.split_rows} rows and lets rows see each other: it is there "
+            "for comparison, use best_fit."
+        )
     if data.dropped_rows:
         found.append(f"{data.dropped_rows} rows are left out: cut before their first answer token.")
     return found

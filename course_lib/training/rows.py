@@ -1,15 +1,17 @@
 """From a config's data files to the packs that a run trains on."""
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from course_lib.data import formats, masking, packing, sources
+from course_lib.data import formats, named_templates, packing, prepare, sources
 from course_lib.errors import ConfigError, DataError
 from course_lib.files import DATA_DIR
+from course_lib.model import loading
 from course_lib.training.config import DataSource, TrainConfig
 
 NAME_MARK = "name"  # data files write {{name}} where the assistant's name belongs
@@ -26,14 +28,16 @@ class TrainingData:
         loss_tokens: tokens that carry loss.
         truncated_rows: rows cut at max_length.
         dropped_rows: rows with nothing to learn after the cut.
+        split_rows: rows that packing cuts in two; 0 unless it is "cut".
     """
 
-    packs: list[packing.Pack]
+    packs: Sequence[packing.Pack]
     rows: int
     row_tokens: int
     loss_tokens: int
     truncated_rows: int
     dropped_rows: int
+    split_rows: int = 0
 
 
 def find_data_file(path: str) -> Path:
@@ -122,12 +126,28 @@ def _needs_name(rows: list[dict[str, Any]]) -> bool:
     return any(mark in m["content"] for row in rows for m in row.get("messages", ()))
 
 
+def load_tokenizer(config: TrainConfig) -> PreTrainedTokenizerBase:
+    """The base model's tokenizer with the config's chat template.
+
+    Args:
+        config: names both.
+
+    Returns:
+        The tokenizer for training and for chat with the result.
+
+    Raises:
+        ModelError: see `loading.load_tokenizer`; or it lacks the template's control tokens.
+    """
+    tokenizer = loading.load_tokenizer(config.base_model)
+    return named_templates.with_template(tokenizer, config.prompt_template)
+
+
 def prepare_data(config: TrainConfig, tokenizer: PreTrainedTokenizerBase) -> TrainingData:
     """Tokenize, mask and pack a config's data.
 
     Args:
-        config: names the files and max_length, and says whether to pack.
-        tokenizer: of the base model.
+        config: names the files, max_length, packing and loss_turns.
+        tokenizer: from `load_tokenizer`.
 
     Returns:
         The packs and their counts.
@@ -135,17 +155,15 @@ def prepare_data(config: TrainConfig, tokenizer: PreTrainedTokenizerBase) -> Tra
     Raises:
         DataError: see `load_rows`; also when too many rows have nothing to learn.
     """
-    report = masking.encode_rows(load_rows(config), tokenizer, config.max_length)
-    rows = report.rows
-    if config.packing:
-        packs = packing.pack_rows(rows, config.max_length)
-    else:
-        packs = packing.one_row_packs(rows)
+    settings = prepare.Settings(config.max_length, config.packing, config.loss_turns)
+    prepared = prepare.prepare_rows(load_rows(config), tokenizer, settings)
+    report = prepared.report
     return TrainingData(
-        packs=packs,
-        rows=len(rows),
-        row_tokens=sum(len(row.input_ids) for row in rows),
-        loss_tokens=sum(label != masking.IGNORE_INDEX for pack in packs for label in pack.labels),
-        truncated_rows=report.truncated,
+        packs=prepared.packs,
+        rows=report.rows,
+        row_tokens=report.row_tokens,
+        loss_tokens=report.loss_tokens,
+        truncated_rows=report.truncated_rows,
         dropped_rows=len(report.dropped),
+        split_rows=report.split_rows,
     )

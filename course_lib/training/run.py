@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments, se
 from transformers.trainer_callback import PrinterCallback, TrainerState
 
 from course_lib.chat import generation
-from course_lib.data import packing
+from course_lib.data import named_templates, packing
 from course_lib.errors import RunError
 from course_lib.evaluation import assistant
 from course_lib.files import append_jsonl, read_jsonl
@@ -97,6 +97,7 @@ class WholeCheckpointTrainer(Trainer):
     """
 
     base_model: str = ""
+    chat_template: str | None = None
     _saving_dir: str | None = None
 
     def _get_output_dir(self, trial: Any) -> str:
@@ -110,6 +111,7 @@ class WholeCheckpointTrainer(Trainer):
             super()._save_checkpoint(model, trial)
             written = Path(self._saving_dir) / name
             adapters.make_portable(written, self.base_model)
+            adapters.write_template(written, self.chat_template)
             _sync_files(written)
             written.rename(run_dir / name)
         finally:
@@ -186,7 +188,7 @@ def prepare(config: TrainConfig, run_dir: Path) -> Job:
         DataError: see `rows.load_rows`.
         RunError: see `plan.plan_run`.
     """
-    tokenizer = loading.load_tokenizer(config.base_model)
+    tokenizer = rows.load_tokenizer(config)
     data = rows.prepare_data(config, tokenizer)
     return Job(config, run_dir, tokenizer, data, plan.plan_run(config, data))
 
@@ -225,6 +227,8 @@ def build_trainer(model: PeftModel, job: Job) -> WholeCheckpointTrainer:
         data_collator=lambda packs: collate(packs, job.tokenizer.pad_token_id),
     )
     trainer.base_model = job.config.base_model
+    if job.config.prompt_template != named_templates.OWN:
+        trainer.chat_template = job.tokenizer.chat_template
     trainer.remove_callback(PrinterCallback)
     return trainer
 

@@ -95,7 +95,14 @@ def test_a_copy_never_overwrites(tmp_path, name):
         ("max_length", 8, "max_length: 8: input should be greater than or equal to 16"),
         ("max_length", 64.5, "max_length: 64.5: input should be a valid integer"),
         ("max_length", None, "max_length: None: input should be a valid integer"),
-        ("packing", "maybe", "packing: 'maybe': input should be a valid boolean"),
+        ("packing", "maybe", "packing: 'maybe': input should be 'best_fit', 'next_fit', 'cut' or"),
+        ("packing", 1, "packing: 1: input should be 'best_fit', 'next_fit', 'cut' or 'none'"),
+        (
+            "prompt_template",
+            "lama3_chat",
+            "prompt_template: 'lama3_chat': there is no such template; did you mean llama3_chat or",
+        ),
+        ("loss_turns", "first", "loss_turns: 'first': input should be 'all' or 'last'"),
         ("r", 0, "r: 0: input should be greater than or equal to 1"),
         ("r", True, "r: True: expected a number or a text"),
         ("lora_dropout", 1, "lora_dropout: 1: input should be less than 1"),
@@ -183,8 +190,13 @@ def test_all_problems_are_reported_at_once_in_one_line_each():
 
 def test_numbers_may_be_written_as_yaml_reads_them():
     # YAML takes 1e-3 for a text and 3 for an integer
-    checked = config.check_config({"learning_rate": "1e-3", "num_train_epochs": 3, "packing": "no"})
-    assert (checked.learning_rate, checked.num_train_epochs, checked.packing) == (0.001, 3.0, False)
+    checked = config.check_config({"learning_rate": "1e-3", "num_train_epochs": 3})
+    assert (checked.learning_rate, checked.num_train_epochs) == (0.001, 3.0)
+
+
+@pytest.mark.parametrize(("switch", "method"), [(True, "next_fit"), (False, "none")])
+def test_packing_as_a_switch_means_what_it_meant(switch, method):
+    assert config.check_config({"packing": switch}).packing == method
 
 
 def test_a_config_cannot_be_changed():

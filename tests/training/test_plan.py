@@ -156,11 +156,20 @@ def test_a_stock_warm_up_on_a_small_data_set_is_refused():
             {"rows": 8, "truncated_rows": 2},
             ["2 of 8 rows (25%) are cut at 64 tokens: raise max_length to keep them whole."],
         ),
+        (
+            10,
+            {"split_rows": 3},
+            [
+                "packing: cut splits 3 rows and lets rows see each other: "
+                "it is there for comparison, use best_fit."
+            ],
+        ),
         (10, {"dropped_rows": 3}, ["3 rows are left out: cut before their first answer token."]),
     ],
 )
 def test_what_a_learner_should_know_before_the_start_is_said(total, counts, expected):
-    config = TrainConfig(max_steps=total, max_length=64)
+    packing = "cut" if "split_rows" in counts else "best_fit"
+    config = TrainConfig(max_steps=total, max_length=64, packing=packing)
     assert list(plan.plan_run(config, to_data(4, **counts)).warnings) == expected
 
 

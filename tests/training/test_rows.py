@@ -3,7 +3,7 @@ import json
 import pytest
 
 from course_lib.data.masking import IGNORE_INDEX
-from course_lib.errors import ConfigError, DataError
+from course_lib.errors import ConfigError, DataError, ModelError
 from course_lib.training import rows
 from course_lib.training.config import TrainConfig
 
@@ -162,7 +162,7 @@ def test_packs_hold_every_row_once_and_the_counts_are_theirs(tmp_path, pico_toke
     labels = [label for pack in data.packs for label in pack.labels]
     learned = pico_tokenizer.decode([label for label in labels if label != IGNORE_INDEX])
     assert data.loss_tokens == sum(label != IGNORE_INDEX for label in labels)
-    assert learned.startswith("Four.<|im_end|>one two three")
+    assert learned.startswith("Four.<|im_end|>")
     assert "What" not in learned
 
 
@@ -172,6 +172,36 @@ def test_without_packing_each_row_stands_alone(tmp_path, pico_tokenizer):
     assert [pack.lengths for pack in alone.packs] == [(alone.row_tokens // 5,)] * 5
     assert len(packed.packs) == 1
     assert (alone.row_tokens, alone.loss_tokens) == (packed.row_tokens, packed.loss_tokens)
+
+
+@pytest.mark.parametrize("method", ["best_fit", "next_fit", "cut", "none"])
+def test_every_way_to_pack_keeps_every_token(tmp_path, pico_tokenizer, method):
+    records = [SHORT, LONG, SHORT, SHORT]
+    data = prepare(tmp_path, pico_tokenizer, records, max_length=96, packing=method)
+    tokens = [i for pack in data.packs for i in pack.input_ids]
+    assert len(tokens) == data.row_tokens
+    assert pico_tokenizer.decode(tokens).count("two and two?") == 3
+    labels = [label for pack in data.packs for label in pack.labels]
+    assert data.loss_tokens == sum(label != IGNORE_INDEX for label in labels)
+    assert (data.split_rows > 0) == (method == "cut")
+
+
+def test_the_last_reply_alone_can_be_learned(tmp_path, pico_tokenizer):
+    long_talk = {"messages": SHORT["messages"] * 2}
+    whole = prepare(tmp_path, pico_tokenizer, [long_talk])
+    last = prepare(tmp_path, pico_tokenizer, [long_talk], loss_turns="last")
+    assert whole.row_tokens == last.row_tokens
+    assert whole.loss_tokens == 2 * last.loss_tokens
+
+
+def test_the_config_names_the_chat_template(tmp_path):
+    config = to_config(prompt_template="vicuna")
+    tokenizer = rows.load_tokenizer(config)
+    data = prepare(tmp_path, tokenizer, [SHORT], prompt_template="vicuna")
+    text = tokenizer.decode(data.packs[0].input_ids)
+    assert text == "USER: What is two and two? ASSISTANT: Four.<|endoftext|>"
+    with pytest.raises(ModelError, match="gemma needs the control tokens"):
+        rows.load_tokenizer(to_config(prompt_template="gemma"))
 
 
 def test_rows_that_are_cut_are_counted(tmp_path, pico_tokenizer):

@@ -7,6 +7,8 @@ import torch
 import yaml
 
 from course_lib import files
+from course_lib.commands import targets
+from course_lib.data import named_templates
 from course_lib.data.packing import Pack
 from course_lib.errors import DataError, ModelError, RunError
 from course_lib.model import adapters, loading
@@ -214,6 +216,18 @@ def test_packs_and_single_rows_of_one_step_have_the_same_loss(trainings, tmp_pat
         train_whole(trainings, config | {"packing": packing}, run_dir)
         losses.append(logs(run_dir)[0]["loss"])
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_the_chat_template_of_a_run_goes_with_its_adapter(trainings, tmp_path, pico_tokenizer):
+    """Chat with the adapter, an export or a merged model writes what training wrote."""
+    config = LIGHT | {"max_steps": 1, "prompt_template": "vicuna"}
+    train_whole(trainings, config, tmp_path / "run")
+    exported = adapters.export_adapter(tmp_path / "run" / "checkpoint-1", tmp_path / "adapter")
+    adapters.merge_adapter("pico-chat", exported, tmp_path / "merged")
+    expected = named_templates.with_template(pico_tokenizer, "vicuna").chat_template
+    for place in ("run", "run/checkpoint-1", "adapter", "merged"):
+        _, tokenizer = targets.open_target(targets.find_target(str(tmp_path / place)))
+        assert tokenizer.chat_template == expected
 
 
 # --- how the Trainer is set up ---
