@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from course_lib.data import conversions, detection, message_trees, readers, sources
+from course_lib.data import conversions, detection, message_trees, readers, sources, speakers
 from course_lib.errors import DataError, UnknownNameError
 
 TREES = message_trees.FORMAT
@@ -55,7 +55,7 @@ class RowStream(Iterator[dict[str, Any]]):
         """Open the source and tell its format; see `iter_rows`."""
         self._path, self._notes = path, list[str]()
         self._shapes: Counter[tuple[Any, ...]] = Counter()
-        self._n_without_reply = 0
+        self._n_without_reply = self._n_open_questions = 0
         self._skips = skip_bad_rows
         self.n_rows, self.n_bad, self.problems = 0, 0, list[str]()
         records = sources.iter_records(path, self._notes)
@@ -94,6 +94,8 @@ class RowStream(Iterator[dict[str, Any]]):
         notes = [*self._notes, *self._note_unused_fields()]
         if self._n_without_reply:
             notes.append(f"Trees without a reply, which give no row: {self._n_without_reply}.")
+        if self._n_open_questions:
+            notes.append(f"Last questions without an answer, left out: {self._n_open_questions}.")
         if self.n_bad:
             is_are = "row is" if self.n_bad == 1 else "rows are"
             notes.append(f"{self.n_bad} bad {is_are} left out.")
@@ -142,6 +144,8 @@ class RowStream(Iterator[dict[str, Any]]):
     def _note_shape(self, value: dict[str, Any]) -> None:
         """Remember which fields a row has; rows are of few shapes."""
         parts = conversions.parts_of(value, self.format)
+        if self.format == "oasst1":
+            self._n_open_questions += speakers.has_open_question(value)
         self._shapes[(tuple(value), frozenset(map(tuple, parts)))] += 1
 
     def _note_unused_fields(self) -> list[str]:

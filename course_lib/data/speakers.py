@@ -129,6 +129,15 @@ def from_ms_agent(value: Mapping[str, Any]) -> Messages:
     return messages
 
 
+def has_open_question(value: Mapping[str, Any]) -> bool:
+    """Whether an oasst1 row ends with a question that nobody answered.
+
+    Args:
+        value: the row, checked by `from_oasst1`.
+    """
+    return _OASST1_MARK.findall(value["text"])[-1] == "Human"
+
+
 def from_oasst1(value: Mapping[str, Any]) -> Messages:
     """Text with a mark before each turn; a question without an answer at the end is left out.
 

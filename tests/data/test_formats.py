@@ -270,6 +270,14 @@ def test_a_config_may_name_every_format():
     assert typing.get_args(config.DataFormat) == ("auto", *formats.FORMATS)
 
 
+def test_questions_that_oasst1_rows_end_with_are_counted(write):
+    talk = "### Human: a### Assistant: b"
+    rows = [{"text": talk}, {"text": f"{talk}### Human: c"}, {"text": f"{talk}### Human:\nd\n"}]
+    report = formats.describe_file(write("\n".join(map(json.dumps, rows))))
+    assert report.n_rows == 3
+    assert report.notes == ("Last questions without an answer, left out: 2.",)
+
+
 def test_no_rows_have_no_format():
     with pytest.raises(DataError, match="There are no rows"):
         formats.detect_format([])
