@@ -146,18 +146,18 @@ def copy_cfg(
 @app.command(epilog="Example: tunebook check my_config.yaml")
 def check(config: Config, as_json: AsJson = False) -> None:
     """Work out what a config would do, before it costs any time."""
-    from course_lib.commands import inspection, plans
+    from course_lib.commands import findings, inspection, plans
 
     settings = _read_config(config)
     plan = plans.make_plan(settings)
     data = inspection.inspect_config(settings)
     if as_json:
         about = {"config": config, **plans.plan_json(plan)}
-        terminal.say_json({**about, "data": [inspection.as_json(one) for one in data]})
+        terminal.say_json({**about, "data": [findings.as_json(one) for one in data]})
         return
     terminal.say(plans.plan_text(settings, plan))
     for one in data:
-        terminal.say("\n" + inspection.text(one))
+        terminal.say("\n" + findings.text(one))
     terminal.say_next("train", config)
 
 

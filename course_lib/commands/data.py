@@ -49,7 +49,7 @@ def inspect(
     """Say what a file holds and what training would make of it."""
     if (input_column is None) != (output_column is None):
         raise typer.BadParameter("--input and --output belong together.")
-    from course_lib.commands import inspection
+    from course_lib.commands import findings, inspection
     from course_lib.data import spreadsheet
 
     if input_column is not None and output_column is not None:
@@ -61,9 +61,9 @@ def inspect(
     else:
         found = inspection.inspect_file(file, format_name, skip_bad_rows, model, max_length)
     if as_json:
-        terminal.say_json(inspection.as_json(found))
+        terminal.say_json(findings.as_json(found))
     else:
-        terminal.say(inspection.text(found))
+        terminal.say(findings.text(found))
 
 
 @app.command(

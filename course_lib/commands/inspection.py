@@ -1,14 +1,14 @@
-"""What `tunebook data inspect` and `check` show of data: format, first row, lengths, dirt."""
+"""What `tunebook data inspect` and `check` look at in data: format, first row, lengths, dirt."""
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from course_lib.commands import terminal
 from course_lib.data import (
     audit,
     batches,
@@ -16,6 +16,7 @@ from course_lib.data import (
     formats,
     masking,
     packing,
+    prepare,
     sheets,
     spreadsheet,
 )
@@ -25,8 +26,6 @@ from course_lib.training import rows as training_rows
 from course_lib.training.config import TrainConfig
 
 AUDITED_ROWS = 20_000  # pairs of them are compared: more would take minutes
-SHOWN_CHARS = 72  # of a segment's text
-MOST_DROPPED = 0.05  # share of rows, see `masking.encode_rows`
 WHOLE = 2**31 - 1  # tokens: no row is cut
 
 
@@ -94,7 +93,7 @@ def inspect_rows(
     rows: Sequence[Mapping[str, Any]],
     report: formats.ReadReport,
     tokenizer: PreTrainedTokenizerBase,
-    max_length: int,
+    settings: prepare.Settings,
 ) -> Inspection:
     """Look at rows that have been read.
 
@@ -103,7 +102,7 @@ def inspect_rows(
         rows: with `messages` or `text`, at least one.
         report: what the source is.
         tokenizer: of the model to train.
-        max_length: tokens at most in a row and in a pack.
+        settings: how rows become packs.
 
     Returns:
         The inspection.
@@ -112,13 +111,24 @@ def inspect_rows(
         DataError: a row cannot be encoded; names its number.
     """
     try:
-        lengths = measure(rows, tokenizer, max_length)
+        lengths = measure(rows, tokenizer, settings)
     except DataError as error:
         raise DataError(f"{path}, {error.message}", error.next_step) from error
-    packs = packing.group_rows(lengths.kept, max_length, "best_fit") if lengths.kept else []
-    found = audit.audit_rows(rows[:AUDITED_ROWS])
-    first = tuple(view_row(rows[0], tokenizer))
-    return Inspection(path, report, first, max_length, lengths, len(packs), found)
+    return Inspection(
+        path=path,
+        report=report,
+        first_row=tuple(view_row(rows[0], tokenizer, settings.loss_turns)),
+        max_length=settings.max_length,
+        lengths=lengths,
+        packs=_count_packs(lengths.kept, settings),
+        found=audit.audit_rows(rows[:AUDITED_ROWS]),
+    )
+
+
+def _count_packs(lengths: Sequence[int], settings: prepare.Settings) -> int:
+    if settings.method == "cut":  # one line of tokens, cut wherever a pack is full
+        return math.ceil(sum(lengths) / settings.max_length)
+    return len(packing.group_rows(lengths, settings.max_length, settings.method))
 
 
 def inspect_config(config: TrainConfig) -> list[Inspection]:
@@ -133,14 +143,15 @@ def inspect_config(config: TrainConfig) -> list[Inspection]:
     Raises:
         TunebookError: what training would refuse.
     """
-    tokenizer = loading.load_tokenizer(config.base_model)
+    tokenizer = training_rows.load_tokenizer(config)
+    settings = prepare.Settings(config.max_length, config.packing, config.loss_turns)
     found = []
     for source in config.train_data:
         once = source.model_copy(update={"copies": 1})
         rows = training_rows.load_rows(config.model_copy(update={"train_data": (once,)}))
         place = training_rows.find_source(source.path)
         report = formats.describe_file(place, source.format, source.skip_bad_rows)
-        found.append(inspect_rows(str(place), rows, report, tokenizer, config.max_length))
+        found.append(inspect_rows(str(place), rows, report, tokenizer, settings))
     return found
 
 
@@ -164,11 +175,8 @@ def inspect_file(
     """
     stream = formats.iter_rows(path, format_name, skip_bad_rows)
     rows = list(stream)
-    report = stream.report()
-    if not rows:
-        problem = f": {report.problems[0]}" if report.problems else "."
-        raise DataError(f"{path} gives no rows{problem}", "Mend the file, or name its format.")
-    return inspect_rows(path, rows, report, loading.load_tokenizer(model), max_length)
+    settings = prepare.Settings(max_length)
+    return inspect_rows(path, rows, stream.report(), loading.load_tokenizer(model), settings)
 
 
 def inspect_sheet(
@@ -201,18 +209,20 @@ def inspect_sheet(
         problems=problems[: formats.SHOWN_PROBLEMS],
     )
     tokenizer = loading.load_tokenizer(model)
-    return inspect_rows(str(path), made.rows, report, tokenizer, max_length)
+    return inspect_rows(str(path), made.rows, report, tokenizer, prepare.Settings(max_length))
 
 
 def measure(
-    rows: Sequence[Mapping[str, Any]], tokenizer: PreTrainedTokenizerBase, max_length: int
+    rows: Sequence[Mapping[str, Any]],
+    tokenizer: PreTrainedTokenizerBase,
+    settings: prepare.Settings,
 ) -> Lengths:
     """Count the tokens of rows, before and after the cut at `max_length`.
 
     Args:
         rows: with `messages` or `text`.
         tokenizer: of the model to train.
-        max_length: tokens at most in a row.
+        settings: how long a row may be, and which replies carry loss.
 
     Returns:
         The counts; a plain text is never cut off, it goes on in another row.
@@ -223,7 +233,8 @@ def measure(
     whole: list[int] = []
     kept: list[int] = []
     truncated, dropped, loss_tokens, done = [], [], 0, 0
-    for batch in batches.RowEncoder(tokenizer, WHOLE).encode(rows):
+    max_length = settings.max_length
+    for batch in batches.RowEncoder(tokenizer, WHOLE, settings.loss_turns).encode(rows):
         n_batch = len(batch.lengths) + len(batch.dropped)
         numbers = [n for n in range(done + 1, done + 1 + n_batch) if n not in batch.dropped]
         dropped += batch.dropped
@@ -245,12 +256,17 @@ def measure(
     return Lengths(tuple(whole), tuple(kept), loss_tokens, tuple(truncated), tuple(dropped))
 
 
-def view_row(row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase) -> list[SegmentView]:
+def view_row(
+    row: Mapping[str, Any],
+    tokenizer: PreTrainedTokenizerBase,
+    loss_turns: masking.LossTurns = "all",
+) -> list[SegmentView]:
     """A row as the model sees it, piece by piece.
 
     Args:
         row: with `messages` or `text`.
         tokenizer: of the model to train.
+        loss_turns: which replies carry loss.
 
     Returns:
         The pieces in order, each with its loss.
@@ -258,123 +274,10 @@ def view_row(row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase) -> list
     if "text" in row:
         ids = masking.encode_text(row["text"], tokenizer, WHOLE)[0].input_ids
         return [SegmentView("text", row["text"], len(ids), True)]
-    chosen = masking.chosen_replies(row["messages"])
+    chosen = masking.chosen_replies(row["messages"], loss_turns)
     segments = chat_template.messages_to_segments(row["messages"], tokenizer, chosen=chosen)
     tokenized = chat_template.tokenize_segments(segments, tokenizer)
     return [
         SegmentView(segment.role, segment.text, len(ids.ids), ids.has_loss)
         for segment, ids in zip(segments, tokenized, strict=True)
     ]
-
-
-def as_json(found: Inspection) -> dict[str, Any]:
-    """An inspection as plain data.
-
-    Args:
-        found: the inspection.
-    """
-    lengths = found.lengths
-    return {
-        "path": found.path,
-        **asdict(found.report),
-        "first_row": [asdict(segment) for segment in found.first_row],
-        "max_length": found.max_length,
-        "tokens": sum(lengths.kept),
-        "loss_tokens": lengths.loss_tokens,
-        "lengths": audit.quantiles(lengths.rows) if lengths.rows else {},
-        "truncated": lengths.truncated,
-        "dropped": lengths.dropped,
-        "packs": found.packs,
-        "efficiency": efficiency(found),
-        "audit": found.found.as_dict(),
-        "warnings": warnings(found),
-    }
-
-
-def efficiency(found: Inspection) -> float:
-    """The share of the packs' room that holds tokens.
-
-    Args:
-        found: the inspection.
-    """
-    return round(sum(found.lengths.kept) / max(1, found.packs * found.max_length), 4)
-
-
-def warnings(found: Inspection) -> list[str]:
-    """What to look at before training.
-
-    Args:
-        found: the inspection.
-    """
-    lengths, n_rows = found.lengths, found.found.rows
-    lines = []
-    if lengths.dropped:
-        numbers = audit.list_numbers(lengths.dropped)
-        is_refused = len(lengths.dropped) > MOST_DROPPED * found.report.n_rows
-        end = "; training refuses so many" if is_refused else ""
-        lines.append(f"nothing to learn within {found.max_length} tokens: {numbers}{end}")
-    if lengths.truncated:
-        share = len(lengths.truncated) / found.report.n_rows
-        numbers = audit.list_numbers(lengths.truncated)
-        lines.append(f"cut at {found.max_length} tokens: {numbers}, {share:.0%} of all")
-    lines += audit.audit_lines(found.found)
-    if n_rows < found.report.n_rows:
-        lines.append(f"only the first {n_rows:,} rows were compared with each other")
-    return [*lines, *found.report.problems]
-
-
-def text(found: Inspection) -> str:
-    """An inspection in words.
-
-    Args:
-        found: the inspection.
-
-    Returns:
-        Format, counts, lengths, notes and warnings, then the first row with its loss.
-    """
-    report, lengths = found.report, found.lengths
-    quantiles = audit.quantiles(lengths.rows) if lengths.rows else {}
-    tokens = sum(lengths.kept)
-    share = lengths.loss_tokens / tokens if tokens else 0
-    unpacked = tokens / (len(lengths.kept) * max(lengths.kept)) if tokens else 0
-    lines = {
-        "data": found.path,
-        "format": f"{report.format}: {report.reason}",
-        "rows": f"{report.n_rows:,}" + (f" ({report.n_bad:,} left out)" if report.n_bad else ""),
-        "tokens": f"{tokens:,} in an epoch, {share:.0%} with loss",
-        "lengths": ", ".join(f"{name} {value:,.0f}" for name, value in quantiles.items()),
-        "truncated": f"{len(lengths.truncated):,} rows at {found.max_length} tokens",
-        "packs": f"{found.packs:,}, {efficiency(found):.0%} full; rows padded to the longest "
-        f"would be {unpacked:.0%} full",
-    }
-    width = max(map(len, lines))
-    written = [f"{name:<{width}}  {value}" for name, value in lines.items()]
-    written += [f"note: {note}" for note in report.notes]
-    written += [f"warning: {warning}" for warning in warnings(found)]
-    return "\n".join([*written, "", first_row_text(found.first_row, found.max_length)])
-
-
-def first_row_text(segments: Sequence[SegmentView], max_length: int) -> str:
-    """The first row as a table; what the model learns to write is marked with +.
-
-    Args:
-        segments: from `view_row`.
-        max_length: where a conversation is cut.
-    """
-    total = sum(segment.tokens for segment in segments)
-    learned = sum(segment.tokens for segment in segments if segment.has_loss)
-    width = max(len(segment.role) for segment in segments)
-    cut = f", cut after {max_length:,}" if total > max_length else ""
-    lines = [f"first row: {total:,} tokens, {learned:,} with loss (+){cut}"]
-    for segment in segments:
-        mark = "+" if segment.has_loss else " "
-        shown = _shorten(terminal.one_line(segment.text))
-        lines.append(f"{mark} {segment.tokens:>5}  {segment.role:<{width}}  {shown}")
-    return "\n".join(lines)
-
-
-def _shorten(line: str) -> str:
-    if len(line) <= SHOWN_CHARS:
-        return line
-    left_out = len(line) - SHOWN_CHARS + 10
-    return f"{line[: SHOWN_CHARS - 20]} ... {line[-10:]} ({left_out:,} characters left out)"

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from course_lib.commands import inspection
-from course_lib.data import masking
+from course_lib.data import masking, prepare
 from course_lib.errors import DataError
 from course_lib.files import read_jsonl
 from tests.data.rows import ask
@@ -151,7 +151,7 @@ def test_inspect_counts_what_a_cut_takes(tunebook, place, pico_tokenizer):
 def test_the_counts_are_those_of_training(pico_tokenizer):
     rows = [ask("q", "a " * n) for n in range(1, 40, 3)] + [{"text": "once upon a time " * 30}]
     report = masking.encode_rows(rows, pico_tokenizer, 40)
-    found = inspection.measure(rows, pico_tokenizer, 40)
+    found = inspection.measure(rows, pico_tokenizer, prepare.Settings(40))
     assert list(found.kept) == [len(row.labels) for row in report.rows]
     assert (len(found.truncated), list(found.dropped)) == (report.truncated, report.dropped)
     # The first token of a row is predicted from nothing: no loss falls on it.
@@ -187,6 +187,30 @@ def test_check_inspects_a_configs_data_before_training(tunebook, place):
     found = json.loads(tunebook("check", place / "c.yaml", "--json").out)
     assert [one["n_rows"] for one in found["data"]] == [10, 1]
     assert found["rows"] == 31  # with the copies
+
+
+@pytest.mark.parametrize(
+    ("changes", "packs"),
+    [
+        ({"packing": "best_fit"}, 1),
+        ({"packing": "none"}, 2),
+        ({"packing": "cut"}, 1),
+        ({"loss_turns": "last"}, 1),
+    ],
+)
+def test_check_packs_and_marks_as_the_config_says(tunebook, place, changes, packs):
+    turns = [("user", "q"), ("assistant", "a"), ("user", "r"), ("assistant", "b")]
+    row = {"messages": [{"role": role, "content": text} for role, text in turns]}
+    write_rows(place / "two.jsonl", [row, row])
+    config = {"base_model": "pico-chat", "max_length": 64, "max_steps": 20, **changes}
+    data = {"train_data": [{"path": "two.jsonl"}]}
+    (place / "c.yaml").write_text(yaml.safe_dump({**config, **data}), "utf-8")
+    plan = json.loads(tunebook("check", place / "c.yaml", "--json").out)
+    found = plan["data"][0]
+    assert (found["packs"], plan["packs"]) == (packs, packs)
+    assert (found["tokens"], found["loss_tokens"]) == (plan["tokens"], plan["loss_tokens"])
+    learned = {part["text"] for part in found["first_row"] if part["has_loss"]}
+    assert ("a" in learned, "b" in learned) == ("loss_turns" not in changes, True)
 
 
 NAMED = "--input Question --output Answer"
@@ -270,6 +294,8 @@ def test_bad_input_gets_one_clear_error_and_writes_nothing(tunebook, place, line
 def test_rows_that_cannot_be_encoded_are_named_with_their_file(pico_tokenizer):
     from course_lib.data.formats import ReadReport
 
-    row = {"messages": [{"role": "assistant", "content": "a"}]}
+    row, settings = {"messages": [{"role": "assistant", "content": "a"}]}, prepare.Settings(9)
     with pytest.raises(DataError, match=r"^rows\.jsonl, row 1: message 1, field role"):
-        inspection.inspect_rows("rows.jsonl", [row], ReadReport("m", "", 1, ()), pico_tokenizer, 9)
+        inspection.inspect_rows(
+            "rows.jsonl", [row], ReadReport("m", "", 1, ()), pico_tokenizer, settings
+        )
