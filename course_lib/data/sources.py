@@ -2,9 +2,6 @@
 
 import contextlib
 import re
-import socket
-import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -170,6 +167,8 @@ def _load_huggingface(name: str, subset: str | None, split: str) -> "Dataset":
 @contextlib.contextmanager
 def _without_retries() -> Iterator[None]:
     """Off the network, look into the cache at once: the library would try for 20 seconds first."""
+    import urllib.parse
+
     import datasets.config
     import huggingface_hub.constants
 
@@ -188,6 +187,9 @@ def _without_retries() -> Iterator[None]:
 
 def _is_known(host: str) -> bool:
     """Whether a host's name has an address, or a proxy looks that up."""
+    import socket
+    import urllib.request  # takes 20 ms: only for a hub
+
     if urllib.request.getproxies():
         return True
     try:
