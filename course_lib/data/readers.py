@@ -98,14 +98,14 @@ def iter_records(path: Path, notes: list[str]) -> Iterator[Record]:
 
 def _check_file(path: Path) -> None:
     """Refuse what is no data file."""
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise DataError(f"{path} {what}.", "Check the path and the spelling.")
     if suffix_of(path) not in SUFFIXES:
         raise DataError(
             f"{path}: expected a file that ends in {', '.join(SUFFIXES)}.",
             "Convert it to JSON lines: one object on each line.",
         )
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
-        raise DataError(f"{path} {what}.", "Check the path and the spelling.")
     if not path.stat().st_size:
         raise DataError(f"{path} is empty.", "Write at least one row.")
 

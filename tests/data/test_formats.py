@@ -251,6 +251,8 @@ def test_a_bad_file_is_named_with_the_next_step(write, content, name, message, n
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DataError, match=r"none\.jsonl does not exist"):
         formats.read_rows(tmp_path / "none.jsonl")
+    with pytest.raises(DataError, match="none does not exist"):
+        formats.read_rows(tmp_path / "none")
 
 
 def test_a_named_format_settles_what_the_rows_leave_open(write):
