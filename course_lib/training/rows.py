@@ -1,7 +1,9 @@
 """From a config's data files to the packs that a run trains on."""
 
 import itertools
-from collections.abc import Sequence
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,15 +98,41 @@ def load_rows(config: TrainConfig) -> list[dict[str, Any]]:
         DataError: a file is missing, or a row is malformed; names file and row.
         ConfigError: no data files, or rows need a name and the config has none.
     """
+    return list(iter_rows(config))
+
+
+def iter_rows(config: TrainConfig) -> Iterator[dict[str, Any]]:
+    """As `load_rows`, row by row: a source that needs no name and no copies is never held whole.
+
+    Args:
+        config: names the files, the copies and the name.
+
+    Yields:
+        Rows in file order, each as often as its source says.
+
+    Raises:
+        DataError: see `load_rows`.
+        ConfigError: see `load_rows`.
+    """
     if not config.train_data:
         raise ConfigError(
             "train_data is empty: there is nothing to train on.",
             "Add a line such as `- path: my_rows.jsonl` under train_data.",
         )
-    rows: list[dict[str, Any]] = []
     for source in config.train_data:
-        rows += _source_rows(source, config.assistant_name) * source.copies
-    return rows
+        if source.copies == 1 and not config.assistant_name:
+            yield from _stream(source)
+        else:
+            yield from _source_rows(source, config.assistant_name) * source.copies
+
+
+def _stream(source: DataSource) -> Iterator[dict[str, Any]]:
+    path = find_source(source.path)
+    stream = formats.iter_rows(path, source.format, source.skip_bad_rows)
+    for row in itertools.islice(stream, source.limit):
+        if _needs_name([row]):
+            raise _no_name(path)
+        yield row
 
 
 def _source_rows(source: DataSource, name: str) -> list[dict[str, Any]]:
@@ -114,11 +142,15 @@ def _source_rows(source: DataSource, name: str) -> list[dict[str, Any]]:
     if not _needs_name(rows):
         return rows
     if not name:
-        raise ConfigError(
-            f"{Path(path).name} holds {{{{{NAME_MARK}}}}}, but the config gives no assistant_name.",
-            "Set assistant_name in the config.",
-        )
+        raise _no_name(path)
     return formats.fill_placeholders(rows, {NAME_MARK: name})
+
+
+def _no_name(path: Path | str) -> ConfigError:
+    return ConfigError(
+        f"{Path(path).name} holds {{{{{NAME_MARK}}}}}, but the config gives no assistant_name.",
+        "Set assistant_name in the config.",
+    )
 
 
 def _needs_name(rows: list[dict[str, Any]]) -> bool:
@@ -156,7 +188,11 @@ def prepare_data(config: TrainConfig, tokenizer: PreTrainedTokenizerBase) -> Tra
         DataError: see `load_rows`; also when too many rows have nothing to learn.
     """
     settings = prepare.Settings(config.max_length, config.packing, config.loss_turns)
-    prepared = prepare.prepare_rows(load_rows(config), tokenizer, settings)
+    # Packs are read from a file without a name: it needs no memory, and goes with the process.
+    # Windows removes no open file; there they stay in memory.
+    with tempfile.TemporaryDirectory(prefix="tunebook-") as folder:
+        out_dir = Path(folder) / "rows" if os.name == "posix" else None
+        prepared = prepare.prepare_rows(iter_rows(config), tokenizer, settings, out_dir)
     report = prepared.report
     return TrainingData(
         packs=prepared.packs,
