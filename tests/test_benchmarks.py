@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from benchmarks import imports, lesson_04, report, step_time, stepclock
+from benchmarks import data_engine, imports, lesson_04, report, step_time, stepclock
 
 
 @pytest.fixture
@@ -53,6 +53,26 @@ def test_a_share_that_was_not_scored_shows_as_a_dash():
     expected = ["1.00 (1.00, 1.00)", "0.96 (0.96, 0.96)", "0.00 (0.00, 0.00)", "0.90 (0.90, 0.90)"]
     for name in ("base", "seed 0, best: step 26", "seed 0, last: step 39"):
         assert shown[name] == [*expected, "- (-, -)"]
+
+
+def test_the_data_engine_is_measured_in_fresh_processes_beside_the_tokenizer_alone(capsys):
+    data_engine.main(["--rows", "60", "--repeats", "1", "--no-trl", "--json"])
+    (size,) = json.loads(capsys.readouterr().out)["sizes"]
+    ours, floor = size["arms"][data_engine.OURS], size["arms"][data_engine.FLOOR]
+    assert set(size["arms"]) == {data_engine.OURS, data_engine.FLOOR, data_engine.WHOLE}
+    assert ours["tokens"] > floor["tokens"] > 0  # the marks of the template
+    assert min(ours["cpu_s"], floor["cpu_s"], ours["peak_mib"]) > 0
+    assert size["ours_over"][data_engine.FLOOR] == pytest.approx(
+        ours["cpu_s"] / floor["cpu_s"], rel=0.2
+    )
+
+
+def test_generated_rows_are_the_same_each_time(tmp_path):
+    for name in ("a", "b"):
+        data_engine.write_rows(tmp_path / name, 50)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    turns = [len(json.loads(line)["messages"]) for line in (tmp_path / "a").open("rb")]
+    assert (min(turns), max(turns) > 4) == (2, True)
 
 
 def test_importing_the_data_modules_is_measured_in_fresh_processes():
