@@ -1,7 +1,6 @@
 """A seeded split into training and test rows that tears no group apart."""
 
 import hashlib
-import json
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from course_lib.data import formats, similarity, sources
+from course_lib.data import formats, similarity, sources, spreadsheet
 from course_lib.errors import DataError, UnknownNameError
 from course_lib.files import staged_dir, write_atomic
 
@@ -181,10 +180,8 @@ def split_file(
         records = rows
     fields = [group_values(records, group_by)] if group_by else []
     found = split_rows(rows, ratio, seed, fields, keep_near)
-    texts = [
-        "".join(json.dumps(records[n - 1], ensure_ascii=False, default=str) + "\n" for n in side)
-        for side in (found.train, found.test)
-    ]
+    sides = (found.train, found.test)
+    texts = [spreadsheet.rows_to_jsonl(records[n - 1] for n in side) for side in sides]
     _write_both(targets, texts)
     return found
 

@@ -122,12 +122,12 @@ def rows_to_jsonl(rows: Iterable[Mapping[str, Any]]) -> str:
     """Rows as the text of a .jsonl file.
 
     Args:
-        rows: what `json.dumps` can write.
+        rows: what `json.dumps` can write; dates, of which JSON has none, become text.
 
     Returns:
         One object on each line, characters as they are.
     """
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    return "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)
 
 
 def check_new_jsonl(path: Path) -> None:
