@@ -84,6 +84,32 @@ def test_padding_is_one_more_row_that_nobody_sees(model, packs):
     assert not torch.equal(before[1, padding], after[1, padding])
 
 
+def test_rows_of_one_line_see_those_before_them():
+    """What packing: cut breaks, and why it is there for comparison only."""
+    model = load_trained_model(32)
+    (pack,) = packing.pack_rows(to_rows(LENGTHS, 0), 64, "cut")
+    batch = to_batch([pack])
+    first, second, *_ = spans_of(LENGTHS)
+    before, after = logits_of(model, batch), logits_of(model, perturb(batch, 0, first))
+    assert not torch.equal(before[0, second], after[0, second])
+
+
+@pytest.mark.parametrize("method", ["best_fit", "next_fit"])
+def test_every_row_of_a_pack_has_the_logits_that_it_has_alone(method):
+    model = load_trained_model(32)
+    rows = to_rows((30, 20, 9, 30, 5, 12), 0)
+    packs = packing.pack_rows(rows, 48, method)
+    assert max(len(pack.lengths) for pack in packs) > 1
+    alone = {
+        row.input_ids: logits_of(model, to_batch(packing.one_row_packs([row]))) for row in rows
+    }
+    for pack in packs:
+        logits = logits_of(model, to_batch([pack]))
+        for span in spans_of(pack.lengths):
+            expected = alone[pack.input_ids[span]][0]
+            torch.testing.assert_close(logits[0, span], expected, rtol=1e-4, atol=1e-4)
+
+
 def test_with_a_cache_the_rows_would_see_each_other(packs):
     """The control: the tests above would see the trap."""
     model = load_trained_model(32)
