@@ -179,32 +179,49 @@ def _encoders_of(tokenizer: Any) -> dict[str, _Encoder]:
         known = _ENCODERS.get(tokenizer)
         if known is None or known[0] != state:
             special = {token for token, is_special in state[0].items() if is_special}
+            typed = control_tokens(tokenizer)
+            makes = _Copies(tokenizer)
+            reply = makes.encoder(special)
             made = {
-                "marks": _make_encoder(tokenizer, set()),
-                "typed": _make_encoder(tokenizer, control_tokens(tokenizer)),
-                "reply": _make_encoder(tokenizer, special),
+                "marks": makes.encoder(set()),
+                "typed": reply if typed == special else makes.encoder(typed),
+                "reply": reply,
             }
             known = _ENCODERS[tokenizer] = (state, made)
     return known[1]
 
 
-def _make_encoder(tokenizer: Any, as_text: set[str]) -> _Encoder:
-    """A copy of the Rust tokenizer that takes these tokens for plain text and reads all others."""
-    from tokenizers import Tokenizer
+class _Copies:
+    """Makes copies of a Rust tokenizer that differ in which tokens they take for plain text.
 
-    state = json.loads(tokenizer.backend_tokenizer.to_str())
-    state["truncation"] = state["padding"] = None
-    for token in state["added_tokens"]:
-        token["special"] = token["content"] in as_text
-    backend = Tokenizer.from_str(json.dumps(state))
-    backend.encode_special_tokens = True  # "encode the special ones as text"
-    # Unknown characters become the unknown token by rule: nobody typed that one.
-    forbidden = {
-        token["id"]: token["content"]
-        for token in state["added_tokens"]
-        if token["special"] and token["id"] != tokenizer.unk_token_id
-    }
-    newline, letter, both = (
-        backend.encode(text, add_special_tokens=False).ids for text in ("\n", "a", "\na")
-    )
-    return _Encoder(backend, forbidden, () if both == newline + letter else tuple(newline))
+    A tokenizer's state is JSON, mostly its vocabulary; of that only the list of added tokens is
+    read and written here, because parsing all of it takes seconds for a large vocabulary.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        text = tokenizer.backend_tokenizer.to_str()
+        key = '"added_tokens":'
+        start = text.index(key) + len(key)  # the first one: quotes inside a text are escaped
+        self._tokens, end = json.JSONDecoder().raw_decode(text, start)
+        self._parts = (text[:start], text[end:])
+        self._unk_token_id = tokenizer.unk_token_id
+
+    def encoder(self, as_text: set[str]) -> _Encoder:
+        """A copy that takes these tokens for plain text and reads all others."""
+        from tokenizers import Tokenizer
+
+        tokens = [{**token, "special": token["content"] in as_text} for token in self._tokens]
+        backend = Tokenizer.from_str(json.dumps(tokens).join(self._parts))
+        backend.no_truncation()
+        backend.no_padding()
+        backend.encode_special_tokens = True  # "encode the special ones as text"
+        # Unknown characters become the unknown token by rule: nobody typed that one.
+        forbidden = {
+            token["id"]: token["content"]
+            for token in tokens
+            if token["special"] and token["id"] != self._unk_token_id
+        }
+        newline, letter, both = (
+            backend.encode(text, add_special_tokens=False).ids for text in ("\n", "a", "\na")
+        )
+        return _Encoder(backend, forbidden, () if both == newline + letter else tuple(newline))

@@ -82,15 +82,13 @@ class PackSequence(Sequence[packing.Pack]):
 
         # one flat array for each record batch: a view of the file, nothing is copied
         self._lines = {
-            name: [chunk.flatten().to_numpy() for chunk in rows.column(name).chunks]
+            name: [_from_lists(chunk)[1] for chunk in rows.column(name).chunks]
             for name in ("input_ids", "labels")
         }
         sizes = [len(chunk) for chunk in self._lines["input_ids"]]
         self._bounds = np.cumsum([0, *sizes])
-        places = packs.combine_chunks()
-        self._offsets = _offsets(places.column("starts"))
-        self._starts = _values(places.column("starts"))
-        self._lengths = _values(places.column("lengths"))
+        self._offsets, self._starts = _from_lists(packs.column("starts").chunk(0))
+        _, self._lengths = _from_lists(packs.column("lengths").chunk(0))
 
     def __len__(self) -> int:
         return len(self._offsets) - 1
@@ -279,10 +277,7 @@ def _write_rows(
     with pa.ipc.new_file(stream, schema) as writer:
         for batch in encoded:
             offsets = _to_offsets(batch.lengths)
-            lists = [
-                pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
-                for values in (batch.input_ids, batch.labels)
-            ]
+            lists = [_to_lists(offsets, values) for values in (batch.input_ids, batch.labels)]
             writer.write_batch(pa.record_batch(lists, schema=schema))
             totals.lengths.append(batch.lengths)
             totals.dropped += batch.dropped
@@ -327,9 +322,7 @@ def _write_packs(
     """Write the places of all packs."""
     import pyarrow as pa
 
-    lists = [
-        pa.ListArray.from_arrays(pa.array(offsets), pa.array(values)) for values in (starts, sizes)
-    ]
+    lists = [_to_lists(offsets, values) for values in (starts, sizes)]
     batch = pa.record_batch(lists, names=["starts", "lengths"])
     with pa.ipc.new_file(stream, batch.schema) as writer:
         writer.write_batch(batch)
@@ -355,9 +348,23 @@ def _join(arrays: "list[np.ndarray]") -> "np.ndarray":
     return np.concatenate(arrays)
 
 
-def _offsets(column: "pa.ChunkedArray") -> "np.ndarray":
-    return column.chunk(0).offsets.to_numpy()
+# --- Arrow's lists, without `pa.array` and `to_numpy`: those import pandas, half a second ---------
 
 
-def _values(column: "pa.ChunkedArray") -> "np.ndarray":
-    return column.chunk(0).values.to_numpy()
+def _to_lists(offsets: "np.ndarray", values: "np.ndarray") -> "pa.ListArray":
+    """An array of lists over the same memory."""
+    import pyarrow as pa
+
+    kind = pa.from_numpy_dtype(values.dtype)
+    flat = pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(values)])
+    buffers = [None, pa.py_buffer(offsets)]
+    return pa.ListArray.from_buffers(pa.list_(kind), len(offsets) - 1, buffers, children=[flat])
+
+
+def _from_lists(lists: "pa.ListArray") -> "tuple[np.ndarray, np.ndarray]":
+    """The offsets of a whole array of lists, and the values of all its lists: views, no copies."""
+    import numpy as np
+
+    offsets = np.frombuffer(lists.buffers()[1], np.int32, len(lists) + 1)
+    kind = lists.type.value_type.to_pandas_dtype()
+    return offsets, np.frombuffer(lists.values.buffers()[1], kind, len(lists.values))
