@@ -17,9 +17,10 @@ from course_lib.commands import data as data_commands
 from course_lib.commands import terminal
 from course_lib.errors import ConfigError, TunebookError, UnknownNameError
 from course_lib.training import config as configs
+from course_lib.training import spread
 
 if TYPE_CHECKING:
-    from course_lib.training.run import RunResult
+    from course_lib.training.result import RunResult
 
 # Commands import what loads torch themselves: `tunebook -h` answers at once.
 
@@ -48,6 +49,9 @@ Bits = Annotated[
 ]
 Adapter = Annotated[
     Path | None, typer.Option(help="An exported adapter, a checkpoint or a run folder.")
+]
+Processes = Annotated[
+    int, typer.Option(min=1, help="Processes that share each step: one for each GPU or CPU core.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
@@ -144,12 +148,12 @@ def copy_cfg(
 
 
 @app.command(epilog="Example: tunebook check my_config.yaml")
-def check(config: Config, as_json: AsJson = False) -> None:
+def check(config: Config, nproc: Processes = 1, as_json: AsJson = False) -> None:
     """Work out what a config would do, before it costs any time."""
     from course_lib.commands import findings, inspection, plans
 
     settings = _read_config(config)
-    plan = plans.make_plan(settings)
+    plan = plans.make_plan(settings, nproc)
     data = inspection.inspect_config(settings)
     if as_json:
         about = {"config": config, **plans.plan_json(plan)}
@@ -168,19 +172,25 @@ def train(
         Path | None,
         typer.Option(help="The run folder, new or empty. runs/<config name> when left out."),
     ] = None,
+    deepspeed: Annotated[
+        str | None,
+        typer.Option(help="Divide the training state: " + ", ".join(spread.STRATEGIES) + "."),
+    ] = None,
+    nproc: Processes = 1,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the folder's latest checkpoint.")
     ] = False,
 ) -> None:
     """Train an adapter as a config says; each event is one line."""
     settings = _read_config(config)
+    how = spread.Spread(nproc, deepspeed)
+    spread.check_spread(how)
     run_dir = work_dir or Path("runs") / Path(config).stem
     terminal.say(f"Training {settings.base_model} in {settings.bits} bits. Run folder: {run_dir}")
     from course_lib.commands import progress
-    from course_lib.training import run
 
     with progress.shown(run_dir, terminal.say):
-        result = run.train(settings, run_dir, resume)
+        result = progress.train(settings, run_dir, resume, how)
     _say_result(result)
 
 

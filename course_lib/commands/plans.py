@@ -9,11 +9,12 @@ from course_lib.training import plan, rows
 from course_lib.training.config import TrainConfig
 
 
-def make_plan(config: TrainConfig) -> plan.RunPlan:
+def make_plan(config: TrainConfig, nproc: int = 1) -> plan.RunPlan:
     """Prepare a config's data and work out its run.
 
     Args:
         config: the config.
+        nproc: processes that would share each step.
 
     Returns:
         The plan.
@@ -25,7 +26,7 @@ def make_plan(config: TrainConfig) -> plan.RunPlan:
     if config.bits == 4:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         loading.check_nf4_widths(config.base_model, device)
-    return plan.plan_run(config, rows.prepare_data(config, tokenizer))
+    return plan.plan_run(config, rows.prepare_data(config, tokenizer), nproc)
 
 
 def plan_json(run_plan: plan.RunPlan) -> dict[str, Any]:
@@ -54,6 +55,7 @@ def plan_text(config: TrainConfig, run_plan: plan.RunPlan) -> str:
         "rows": f"{run_plan.rows:,} ({run_plan.truncated_rows} truncated{left_out})",
         "packs": f"{run_plan.packs:,} of at most {config.max_length} tokens",
         "tokens": f"{run_plan.tokens:,} in an epoch, {loss_share(run_plan):.0%} with loss",
+        "batch": _batch_words(config, run_plan),
         "steps": f"{run_plan.steps_per_epoch:,} in an epoch, {run_plan.total_steps:,} in all",
         "warm-up": f"{run_plan.warmup_steps:,} steps",
         "peak rate": f"{run_plan.peak_rate:.2g}",
@@ -62,3 +64,14 @@ def plan_text(config: TrainConfig, run_plan: plan.RunPlan) -> str:
     width = max(map(len, lines))
     text = [f"{name:<{width}}  {value}" for name, value in lines.items()]
     return "\n".join(text + [f"warning: {warning}" for warning in run_plan.warnings])
+
+
+def _batch_words(config: TrainConfig, run_plan: plan.RunPlan) -> str:
+    """What a step learns from, as a product: more processes or accumulation make it larger."""
+    factors = [f"{config.per_device_train_batch_size} in a micro batch"]
+    if config.gradient_accumulation_steps > 1:
+        factors.append(f"{config.gradient_accumulation_steps} micro batches")
+    if run_plan.nproc > 1:
+        factors.append(f"{run_plan.nproc} processes")
+    product = f" = {' x '.join(factors)}" if len(factors) > 1 else ""
+    return f"{run_plan.packs_per_step:,} packs in a step{product}"

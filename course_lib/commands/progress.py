@@ -10,9 +10,38 @@ from typing import Any
 from course_lib.commands import terminal
 from course_lib.evaluation import report
 from course_lib.files import read_jsonl
-from course_lib.training import callbacks, checkpoints
+from course_lib.training import checkpoints, spread
+from course_lib.training.config import TrainConfig
+from course_lib.training.result import LOG_FILE, RunResult
+from course_lib.training.spread import Spread
 
 POLL_S = 0.3
+
+
+def train(config: TrainConfig, run_dir: Path, resume: bool, how: Spread) -> RunResult:
+    """Train in this process, or in as many as the spread says.
+
+    Args:
+        config: the run's config.
+        run_dir: the run folder.
+        resume: whether to go on with what is there.
+        how: the spread.
+
+    Returns:
+        The run's result.
+
+    Raises:
+        TunebookError: see `run.train` and `launch.train_distributed`.
+    """
+    if how.is_one_process:
+        from course_lib.training import run
+
+        return run.train(config, run_dir, resume)
+    from course_lib.training import launch
+
+    if spread.crowding(how):
+        terminal.say(f"warning: {spread.crowding(how)}", err=True)
+    return launch.train_distributed(config, run_dir, how.nproc, how.deepspeed, resume)
 
 
 @contextmanager
@@ -24,7 +53,7 @@ def shown(run_dir: Path, show: Callable[[str], None]) -> Iterator[None]:
         show: is given one line for each event.
     """
     is_over = threading.Event()
-    arguments = (run_dir / callbacks.LOG_FILE, show, is_over)
+    arguments = (run_dir / LOG_FILE, show, is_over)
     follower = threading.Thread(target=_follow, args=arguments, name="tunebook-log", daemon=True)
     follower.start()
     try:

@@ -12,9 +12,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from course_lib.files import append_jsonl
 from course_lib.training import checkpoints
-
-LOG_FILE = "log.jsonl"
-SAMPLES_FILE = "samples.jsonl"
+from course_lib.training.result import LOG_FILE, SAMPLES_FILE
 
 Replier = Callable[[Sequence[str]], list[str]]  # prompts -> the model's replies
 Scorer = Callable[[], Mapping[str, Any]]  # -> a record with at least `overall`
@@ -122,6 +120,7 @@ class SampleReplies(TrainerCallback):
     prompts: Sequence[str]
     every_steps: int
     reply_to: Replier
+    is_main: bool = True
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -139,6 +138,8 @@ class SampleReplies(TrainerCallback):
 
     def _sample(self, state: TrainerState) -> None:
         replies = self.clock.aside(lambda: self.reply_to(self.prompts))
+        if not self.is_main:
+            return
         for prompt, reply in zip(self.prompts, replies, strict=True):
             record = {"step": state.global_step, "prompt": prompt, "reply": reply}
             append_jsonl(self.run_dir / SAMPLES_FILE, record)
@@ -153,6 +154,7 @@ class CheckpointScores(TrainerCallback):
     score: Scorer | None
     keep_last: int
     keep_best: bool
+    is_main: bool = True
     scored: set[int] = field(default_factory=set)
 
     def on_train_begin(
@@ -161,20 +163,25 @@ class CheckpointScores(TrainerCallback):
         """Score the base, or do what a killed run had no time to do after its last checkpoint."""
         self.scored = set(checkpoints.overall_scores(self.run_dir))
         self._score(state.global_step)
-        checkpoints.remove_old(self.run_dir, self.keep_last, self.keep_best)
+        self._remove_old()
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Score the new checkpoint."""
         self._score(state.global_step)
-        checkpoints.remove_old(self.run_dir, self.keep_last, self.keep_best)
+        self._remove_old()
+
+    def _remove_old(self) -> None:
+        if self.is_main:
+            checkpoints.remove_old(self.run_dir, self.keep_last, self.keep_best)
 
     def _score(self, step: int) -> None:
         if self.score is None or step in self.scored:
             return
         record = self.clock.aside(self.score)
-        append_jsonl(self.run_dir / checkpoints.SCORES_FILE, {"step": step, **record})
+        if self.is_main:
+            append_jsonl(self.run_dir / checkpoints.SCORES_FILE, {"step": step, **record})
         self.scored.add(step)
 
 

@@ -12,28 +12,32 @@ import torch
 from course_lib.errors import RunError
 from course_lib.files import read_jsonl, write_atomic
 from course_lib.model import adapters, loading
-from course_lib.training import callbacks, checkpoints
+from course_lib.training import checkpoints, endings
 from course_lib.training.config import TrainConfig, load_config, save_config
+from course_lib.training.result import CONFIG_FILE, ENVIRONMENT_FILE, LOG_FILE, SAMPLES_FILE
+from course_lib.training.spread import ONE_PROCESS, Spread
 
-CONFIG_FILE = "config.yaml"
-ENVIRONMENT_FILE = "environment.json"
-STEP_FILES = (callbacks.LOG_FILE, callbacks.SAMPLES_FILE, checkpoints.SCORES_FILE)
+STEP_FILES = (LOG_FILE, SAMPLES_FILE, checkpoints.SCORES_FILE)
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "tokenizers")
 
 
-def check_run(run_dir: Path, config: TrainConfig, resume: bool) -> None:
+def check_run(
+    run_dir: Path, config: TrainConfig, resume: bool, spread: Spread = ONE_PROCESS
+) -> None:
     """Refuse a folder that a run may not write to; nothing is changed.
 
     Args:
         run_dir: the folder.
         config: the run's config.
         resume: whether to go on with what is there.
+        spread: over how many processes, and with what.
 
     Raises:
-        RunError: the folder holds files and `resume` is off, or its config or base differs.
+        RunError: the folder holds files and `resume` is off, or its config, base or spread
+            differs.
     """
     if resume and (run_dir / CONFIG_FILE).is_file():
-        _check_same_run(run_dir, config)
+        _check_same_run(run_dir, config, spread)
     elif run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
         raise RunError(
             f"{run_dir} is not empty.",
@@ -41,19 +45,23 @@ def check_run(run_dir: Path, config: TrainConfig, resume: bool) -> None:
         )
 
 
-def open_run(run_dir: Path, config: TrainConfig) -> checkpoints.Checkpoint | None:
+def open_run(
+    run_dir: Path, config: TrainConfig, spread: Spread = ONE_PROCESS
+) -> checkpoints.Checkpoint | None:
     """Make a new run folder, or get an old one ready to go on.
 
     Args:
         run_dir: a folder that `check_run` accepts.
         config: the run's config.
+        spread: over how many processes, and with what.
 
     Returns:
         The checkpoint to go on from, or None to start at step 0.
     """
     if not (run_dir / CONFIG_FILE).is_file():
         run_dir.mkdir(parents=True, exist_ok=True)
-        write_atomic(run_dir / ENVIRONMENT_FILE, json.dumps(environment(config), indent=2) + "\n")
+        record = {**environment(config), **spread.as_dict()}
+        write_atomic(run_dir / ENVIRONMENT_FILE, json.dumps(record, indent=2) + "\n")
         save_config(config, run_dir / CONFIG_FILE)
         return None
     checkpoints.remove_unfinished(run_dir)
@@ -101,12 +109,12 @@ def forget_after(path: Path, step: int) -> None:
 
 def has_ended(run_dir: Path) -> bool:
     """Whether a run did all it had to do, scores of the last checkpoint included."""
-    path = run_dir / callbacks.LOG_FILE
+    path = run_dir / LOG_FILE
     records = read_jsonl(path, allow_torn=True) if path.is_file() else []
     return any(record.get("event") == "end" for record in records)
 
 
-def _check_same_run(run_dir: Path, config: TrainConfig) -> None:
+def _check_same_run(run_dir: Path, config: TrainConfig, spread: Spread) -> None:
     """Going on with other values would mix two runs in one folder."""
     old = load_config(run_dir / CONFIG_FILE).model_dump()
     new = config.model_dump()
@@ -122,3 +130,14 @@ def _check_same_run(run_dir: Path, config: TrainConfig) -> None:
             f"{run_dir} was started on other weights of {config.base_model}.",
             "Start a new run in another --work-dir.",
         )
+    before = Spread(recorded.get("nproc", 1), recorded.get("deepspeed"))
+    if before != spread:
+        raise RunError(
+            f"{run_dir} was started with {_spread_words(before)}, not with {_spread_words(spread)}:"
+            " each process has its own share of the data and of the optimizer's state.",
+            f"Go on with `{endings.resume_command(run_dir, before)}`, or start a new run.",
+        )
+
+
+def _spread_words(spread: Spread) -> str:
+    return " ".join(spread.options()) or "one process"

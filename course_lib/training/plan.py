@@ -25,6 +25,8 @@ class RunPlan:
         loss_tokens: those of them that carry loss.
         truncated_rows: rows cut at max_length.
         dropped_rows: rows left out because the cut left nothing to learn.
+        nproc: processes that share each step.
+        packs_per_step: packs that one optimizer step learns from, in all processes together.
         steps_per_epoch: optimizer steps.
         total_steps: optimizer steps of the run.
         warmup_steps: optimizer steps until the peak rate.
@@ -39,6 +41,8 @@ class RunPlan:
     loss_tokens: int
     truncated_rows: int
     dropped_rows: int
+    nproc: int
+    packs_per_step: int
     steps_per_epoch: int
     total_steps: int
     warmup_steps: int
@@ -51,12 +55,13 @@ class RunPlan:
         return asdict(self)
 
 
-def plan_run(config: TrainConfig, data: TrainingData) -> RunPlan:
+def plan_run(config: TrainConfig, data: TrainingData, nproc: int = 1) -> RunPlan:
     """Work out steps, rates and checkpoints of a run.
 
     Args:
         config: the run's config.
         data: its prepared data.
+        nproc: processes; each takes a batch of its own in every micro step.
 
     Returns:
         The plan.
@@ -64,7 +69,8 @@ def plan_run(config: TrainConfig, data: TrainingData) -> RunPlan:
     Raises:
         RunError: warm-up is so long that the run never comes near its learning rate.
     """
-    packs_per_step = config.per_device_train_batch_size * config.gradient_accumulation_steps
+    packs_per_micro_step = config.per_device_train_batch_size * nproc
+    packs_per_step = packs_per_micro_step * config.gradient_accumulation_steps
     steps_per_epoch = math.ceil(len(data.packs) / packs_per_step)
     total_steps = config.max_steps or max(1, round(steps_per_epoch * config.num_train_epochs))
     warmup_steps = config.warmup_steps
@@ -77,12 +83,14 @@ def plan_run(config: TrainConfig, data: TrainingData) -> RunPlan:
         loss_tokens=data.loss_tokens,
         truncated_rows=data.truncated_rows,
         dropped_rows=data.dropped_rows,
+        nproc=nproc,
+        packs_per_step=packs_per_step,
         steps_per_epoch=steps_per_epoch,
         total_steps=total_steps,
         warmup_steps=warmup_steps,
         save_steps=config.save_steps(steps_per_epoch),
         peak_rate=max(learning_rates(config, total_steps, warmup_steps)),
-        warnings=tuple(_warnings(config, data, total_steps)),
+        warnings=tuple(_warnings(config, data, total_steps, packs_per_micro_step)),
     )
     _refuse_weak_rate(config, plan)
     return plan
@@ -119,8 +127,15 @@ def _refuse_weak_rate(config: TrainConfig, plan: RunPlan) -> None:
         )
 
 
-def _warnings(config: TrainConfig, data: TrainingData, total_steps: int) -> list[str]:
+def _warnings(
+    config: TrainConfig, data: TrainingData, total_steps: int, packs_per_micro_step: int
+) -> list[str]:
     found = []
+    missing = -len(data.packs) % packs_per_micro_step
+    if missing and packs_per_micro_step > config.per_device_train_batch_size:
+        found.append(
+            f"{missing} packs are used twice in an epoch, so that each process has as many to do."
+        )
     if total_steps < FEW_STEPS:
         found.append(f"{total_steps} optimizer steps in all: too few to change an answer.")
     if data.truncated_rows:

@@ -1,73 +1,27 @@
 """Train: a config in, a run folder out; transformers' Trainer does the training."""
 
-import errno
-import os
-import shlex
-import shutil
-import signal
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import PeftModel
-from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments, set_seed
-from transformers.trainer_callback import PrinterCallback, TrainerState
+from transformers import PreTrainedTokenizerBase, TrainingArguments, set_seed
+from transformers.trainer_callback import PrinterCallback
 
 from course_lib.chat import generation
 from course_lib.data import named_templates, packing
-from course_lib.errors import RunError
 from course_lib.evaluation import assistant
-from course_lib.files import append_jsonl, read_jsonl
-from course_lib.model import adapters, loading
+from course_lib.model import loading
 from course_lib.model.quiet import quiet_libraries
-from course_lib.training import callbacks, checkpoints, folder, plan, rows
+from course_lib.training import callbacks, checkpoints, endings, folder, plan, rows, spread
 from course_lib.training.config import TrainConfig
+from course_lib.training.result import RunResult
+from course_lib.training.spread import ONE_PROCESS, Spread
+from course_lib.training.trainer import WholeCheckpointTrainer
 
-# What safetensors and torch say instead of an OSError when a file cannot grow.
-DISK_FULL_TEXTS = (
-    "No space left",
-    "File too large",
-    "Disk quota exceeded",
-    "PytorchStreamWriter failed writing",
-    "iostream error",
-)
 SAMPLE_SETTINGS = generation.GenerationSettings(max_new_tokens=64)
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What a finished run left.
-
-    Attributes:
-        run_dir: its folder.
-        adapter_dir: the checkpoint with the best score, or the last one without scores.
-        last_dir: the last checkpoint.
-        steps: optimizer steps done.
-        train_s: wall seconds of training in this process, samples and scores not counted.
-        train_cpu_s: the same in CPU seconds of all threads.
-    """
-
-    run_dir: Path
-    adapter_dir: Path
-    last_dir: Path
-    steps: int
-    train_s: float
-    train_cpu_s: float
-
-    @property
-    def log(self) -> list[dict[str, Any]]:
-        """The run's log.jsonl: one record for each event."""
-        return read_jsonl(self.run_dir / callbacks.LOG_FILE)
-
-    @property
-    def scores(self) -> list[dict[str, Any]]:
-        """The run's scores.jsonl: one record for each scored step, empty without a suite."""
-        path = self.run_dir / checkpoints.SCORES_FILE
-        return read_jsonl(path) if path.is_file() else []
 
 
 @dataclass(frozen=True)
@@ -80,6 +34,7 @@ class Job:
         tokenizer: of the base model.
         data: the packs.
         plan: steps and rates.
+        spread: over how many processes, and with what.
     """
 
     config: TrainConfig
@@ -87,57 +42,22 @@ class Job:
     tokenizer: PreTrainedTokenizerBase
     data: rows.TrainingData
     plan: plan.RunPlan
+    spread: Spread = ONE_PROCESS
 
 
-class WholeCheckpointTrainer(Trainer):
-    """A Trainer whose checkpoints appear whole or not at all.
-
-    The stock one writes into checkpoint-N itself: killed there, it leaves half a checkpoint that
-    looks like a whole one.
-    """
-
-    base_model: str = ""
-    chat_template: str | None = None
-    _saving_dir: str | None = None
-
-    def _get_output_dir(self, trial: Any) -> str:
-        return self._saving_dir or super()._get_output_dir(trial)
-
-    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
-        run_dir = Path(self.args.output_dir)
-        name = f"checkpoint-{self.state.global_step}"
-        self._saving_dir = tempfile.mkdtemp(dir=run_dir, prefix=checkpoints.SAVING_PREFIX)
-        try:
-            super()._save_checkpoint(model, trial)
-            written = Path(self._saving_dir) / name
-            adapters.make_portable(written, self.base_model)
-            adapters.write_template(written, self.chat_template)
-            _sync_files(written)
-            written.rename(run_dir / name)
-        finally:
-            # Empty by now; or half written, and then it must not go on filling the disk.
-            shutil.rmtree(self._saving_dir, ignore_errors=True)
-            self._saving_dir = None
-
-    def finish(self, checkpoint_dir: Path) -> None:
-        """Do what was left when a run was killed after its last step: score it, say the end.
-
-        Args:
-            checkpoint_dir: the last checkpoint.
-        """
-        self._load_from_checkpoint(str(checkpoint_dir))
-        self.state = TrainerState.load_from_json(str(checkpoint_dir / "trainer_state.json"))
-        self.callback_handler.on_train_begin(self.args, self.state, self.control)
-        self.callback_handler.on_train_end(self.args, self.state, self.control)
-
-
-def train(config: TrainConfig, work_dir: Path | str, resume: bool = False) -> RunResult:
-    """Train an adapter.
+def train(
+    config: TrainConfig,
+    work_dir: Path | str,
+    resume: bool = False,
+    spread: Spread = ONE_PROCESS,
+) -> RunResult:
+    """Train an adapter in this process.
 
     Args:
         config: everything the run depends on.
         work_dir: the run folder; new or empty, unless resuming.
         resume: go on from the folder's latest checkpoint; from the start when there is none.
+        spread: when this process is one of several that train together; `launch` starts them.
 
     Returns:
         Where the adapter is, and the seconds it took.
@@ -149,14 +69,16 @@ def train(config: TrainConfig, work_dir: Path | str, resume: bool = False) -> Ru
         ModelError: see `loading.load_model`.
     """
     run_dir = Path(work_dir)
-    folder.check_run(run_dir, config, resume)
-    job = prepare(config, run_dir)
+    if spread.is_main:
+        folder.check_run(run_dir, config, resume, spread)
+    job = prepare(config, run_dir, spread)
     clock = callbacks.Clock()
     with quiet_libraries():
+        arguments = _arguments(job)  # joins the other processes; ZeRO-3 loads in pieces after it
         model = build_model(config)
-        start = folder.open_run(run_dir, config)
-        with _errors_logged(run_dir):
-            trainer = build_trainer(model, job)
+        start = _open_run(job, arguments)
+        with endings.errors_logged(run_dir, spread):
+            trainer = build_trainer(model, job, arguments)
             for callback in _callbacks(model, job, clock):
                 trainer.add_callback(callback)
             if start is None or start.step < job.plan.total_steps:
@@ -174,12 +96,13 @@ def train(config: TrainConfig, work_dir: Path | str, resume: bool = False) -> Ru
     )
 
 
-def prepare(config: TrainConfig, run_dir: Path) -> Job:
+def prepare(config: TrainConfig, run_dir: Path, spread: Spread = ONE_PROCESS) -> Job:
     """Read, tokenize and pack the data, and plan the run; nothing is written.
 
     Args:
         config: the run's config.
         run_dir: where it would write.
+        spread: over how many processes, and with what.
 
     Returns:
         The job.
@@ -190,7 +113,8 @@ def prepare(config: TrainConfig, run_dir: Path) -> Job:
     """
     tokenizer = rows.load_tokenizer(config)
     data = rows.prepare_data(config, tokenizer)
-    return Job(config, run_dir, tokenizer, data, plan.plan_run(config, data))
+    run_plan = plan.plan_run(config, data, spread.nproc)
+    return Job(config, run_dir, tokenizer, data, run_plan, spread)
 
 
 def build_model(config: TrainConfig) -> PeftModel:
@@ -210,23 +134,27 @@ def build_model(config: TrainConfig) -> PeftModel:
     return peft_model.train()
 
 
-def build_trainer(model: PeftModel, job: Job) -> WholeCheckpointTrainer:
+def build_trainer(
+    model: PeftModel, job: Job, arguments: TrainingArguments | None = None
+) -> WholeCheckpointTrainer:
     """The Trainer of a run.
 
     Args:
         model: from `build_model`.
         job: the run.
+        arguments: made from the job when left out.
 
     Returns:
         A Trainer that saves whole checkpoints and prints nothing.
     """
     trainer = WholeCheckpointTrainer(
         model=model,
-        args=_arguments(job),
+        args=arguments or _arguments(job),
         train_dataset=job.data.packs,
         data_collator=lambda packs: collate(packs, job.tokenizer.pad_token_id),
     )
     trainer.base_model = job.config.base_model
+    trainer.is_main = job.spread.is_main
     if job.config.prompt_template != named_templates.OWN:
         trainer.chat_template = job.tokenizer.chat_template
     trainer.remove_callback(PrinterCallback)
@@ -271,20 +199,46 @@ def _arguments(job: Job) -> TrainingArguments:
         dataloader_pin_memory=on_gpu,
         remove_unused_columns=False,
         label_names=["labels"],
+        **_spread_arguments(job.spread, on_gpu),
     )
+
+
+def _spread_arguments(how: Spread, on_gpu: bool) -> dict[str, Any]:
+    if how.is_one_process:
+        return {}
+    return {
+        "ddp_backend": "nccl" if on_gpu else "gloo",
+        "ddp_find_unused_parameters": False,  # every adapter weight takes part in every step
+        "deepspeed": spread.deepspeed_config(how.deepspeed) if how.deepspeed else None,
+    }
+
+
+def _open_run(job: Job, arguments: TrainingArguments) -> checkpoints.Checkpoint | None:
+    """The main process gets the folder ready; the others wait, and read it as it then is."""
+    if job.spread.is_one_process:
+        return folder.open_run(job.run_dir, job.config)
+    if job.spread.is_main:
+        folder.open_run(job.run_dir, job.config, job.spread)
+    arguments.distributed_state.wait_for_everyone()
+    return checkpoints.latest_checkpoint(job.run_dir)
 
 
 def _callbacks(
     model: PeftModel, job: Job, clock: callbacks.Clock
 ) -> Iterator[callbacks.TrainerCallback]:
-    config, run_dir = job.config, job.run_dir
-    yield callbacks.ProgressLog(run_dir, clock, job.data.row_tokens / job.plan.steps_per_epoch)
+    config, run_dir, is_main = job.config, job.run_dir, job.spread.is_main
+    if is_main:
+        per_step = job.data.row_tokens / job.plan.steps_per_epoch
+        yield callbacks.ProgressLog(run_dir, clock, per_step)
+    elif job.spread.stage < 3:
+        return  # under ZeRO-3 no process has all weights: all must answer together
     if config.sample_prompts:
+        every, reply_to = config.sample_every_steps, _replier(model, job)
         yield callbacks.SampleReplies(
-            run_dir, clock, config.sample_prompts, config.sample_every_steps, _replier(model, job)
+            run_dir, clock, config.sample_prompts, every, reply_to, is_main
         )
     yield callbacks.CheckpointScores(
-        run_dir, clock, _scorer(model, job), config.keep_last, config.keep_best
+        run_dir, clock, _scorer(model, job), config.keep_last, config.keep_best, is_main
     )
 
 
@@ -304,67 +258,3 @@ def _scorer(model: PeftModel, job: Job) -> callbacks.Scorer | None:
     return lambda: assistant.score_checkpoint(
         model, job.tokenizer, config.assistant_name, config.retained_questions
     ).as_json()
-
-
-@contextmanager
-def _errors_logged(run_dir: Path) -> Iterator[None]:
-    """Turn an interruption or a full disk into an error with a next step; log every error."""
-    parts = ["tunebook", "train", run_dir / folder.CONFIG_FILE, "--work-dir", run_dir, "--resume"]
-    resume_hint = shlex.join(map(str, parts))
-    try:
-        with _terminate_as_interrupt():
-            yield
-    except KeyboardInterrupt as error:
-        _log_error(run_dir, "interrupted")
-        raise RunError("The run was interrupted.", f"Go on with `{resume_hint}`.") from error
-    except Exception as error:
-        _log_error(run_dir, f"{type(error).__name__}: {error}")
-        if is_disk_full(error):
-            raise RunError(
-                f"The disk is full: {run_dir} cannot be written. Finished checkpoints are whole.",
-                f"Free some space, then go on with `{resume_hint}`.",
-            ) from error
-        raise
-
-
-@contextmanager
-def _terminate_as_interrupt() -> Iterator[None]:
-    """SIGTERM (a closed terminal, a batch system) ends the run like Ctrl-C, where allowed."""
-
-    def interrupt(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        before = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not in the main thread: a notebook's worker
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def is_disk_full(error: BaseException | None) -> bool:
-    """Whether an error, or what caused it, says that no space is left."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            return True
-        if any(text in str(error) for text in DISK_FULL_TEXTS):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
-def _log_error(run_dir: Path, message: str) -> None:
-    try:
-        append_jsonl(run_dir / callbacks.LOG_FILE, {"event": "error", "message": message})
-    except OSError:
-        return  # the disk is full: the error itself still reaches the learner
-
-
-def _sync_files(path: Path) -> None:
-    """Have the disk really hold a checkpoint before it gets its name."""
-    for file in path.iterdir():
-        with file.open("rb") as handle:
-            os.fsync(handle.fileno())

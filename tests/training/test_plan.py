@@ -185,6 +185,8 @@ def test_a_plan_repeats_the_counts_of_its_data_as_plain_values():
         "loss_tokens": 30,
         "truncated_rows": 1,
         "dropped_rows": 2,
+        "nproc": 1,
+        "packs_per_step": 4,
         "steps_per_epoch": 3,
         "total_steps": 9,
         "warmup_steps": 0,

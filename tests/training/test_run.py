@@ -12,7 +12,7 @@ from course_lib.data import named_templates
 from course_lib.data.packing import Pack
 from course_lib.errors import DataError, ModelError, RunError
 from course_lib.model import adapters, loading
-from course_lib.training import checkpoints, folder, plan, run
+from course_lib.training import checkpoints, endings, folder, plan, run
 from course_lib.training.config import TrainConfig, check_config, load_config
 from tests.training import runs
 from tests.training.conftest import FULL, LIGHT, train_whole
@@ -330,9 +330,9 @@ def test_going_on_with_another_config_is_refused_and_changes_nothing(full_run):
     ],
 )
 def test_a_full_disk_is_told_from_other_errors(error, is_full):
-    assert run.is_disk_full(error) == is_full
+    assert endings.is_disk_full(error) == is_full
     if error:
         for link in ("__cause__", "__context__"):
             outer = RuntimeError("unexpected pos 64 vs 0")
             setattr(outer, link, error)
-            assert run.is_disk_full(outer) == is_full
+            assert endings.is_disk_full(outer) == is_full

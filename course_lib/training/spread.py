@@ -1,0 +1,138 @@
+"""How a run is spread over processes: their number, and what DeepSpeed divides among them."""
+
+import importlib.util
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from course_lib.errors import ConfigError, EnvironmentProblem, UnknownNameError
+
+# ZeRO stage, and what is moved out of the GPU into the machine's memory.
+STRATEGIES: dict[str, tuple[int, tuple[str, ...]]] = {
+    "zero1": (1, ()),
+    "zero2": (2, ()),
+    "zero2_offload": (2, ("offload_optimizer",)),
+    "zero3": (3, ()),
+    "zero3_offload": (3, ("offload_optimizer", "offload_param")),
+}
+INSTALL = "python -m pip install -c constraints.txt deepspeed"
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How a run is spread; recorded with the run, because a resumed one must be spread alike.
+
+    Attributes:
+        nproc: processes, each with its own copy of the base and its own share of each step.
+        deepspeed: a name of `STRATEGIES`, or None: plain data parallelism (torch's DDP).
+    """
+
+    nproc: int = 1
+    deepspeed: str | None = None
+
+    @property
+    def is_one_process(self) -> bool:
+        """Whether the run needs no launcher."""
+        return self.nproc == 1 and self.deepspeed is None
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process is the one that writes the run folder."""
+        return self.is_one_process or os.environ.get("RANK", "0") == "0"
+
+    @property
+    def stage(self) -> int:
+        """The ZeRO stage, 0 to 3."""
+        return STRATEGIES[self.deepspeed][0] if self.deepspeed else 0
+
+    def options(self) -> list[str]:
+        """The spread as options of `tunebook train`."""
+        nproc = ["--nproc", str(self.nproc)] if self.nproc > 1 else []
+        return nproc + (["--deepspeed", self.deepspeed] if self.deepspeed else [])
+
+    def as_dict(self) -> dict[str, Any]:
+        """The spread as plain data."""
+        return {"nproc": self.nproc, "deepspeed": self.deepspeed}
+
+
+ONE_PROCESS = Spread()
+
+
+def check_spread(spread: Spread) -> None:
+    """Refuse a spread that this installation cannot do.
+
+    Args:
+        spread: what was asked for.
+
+    Raises:
+        ConfigError: there is no such number of processes.
+        UnknownNameError: there is no such strategy; offers near names.
+        EnvironmentProblem: deepspeed is not installed.
+    """
+    if spread.nproc < 1:
+        raise ConfigError(f"nproc is {spread.nproc}.", "Use 1 process or more.")
+    if spread.deepspeed is None:
+        return
+    if spread.deepspeed not in STRATEGIES:
+        raise UnknownNameError("DeepSpeed strategy", spread.deepspeed, STRATEGIES)
+    if importlib.util.find_spec("deepspeed") is None:
+        raise EnvironmentProblem(
+            "deepspeed is not installed.",
+            f"Install it (Linux only): {INSTALL}; or leave --deepspeed out.",
+        )
+
+
+def crowding(spread: Spread) -> str:
+    """A warning when processes must share cores.
+
+    Args:
+        spread: how the run is spread.
+
+    Returns:
+        One sentence, or an empty text.
+    """
+    if spread.nproc <= cpu_cores():
+        return ""
+    cores = f"{cpu_cores()} CPU cores"
+    return f"{spread.nproc} processes share {cores}: without a GPU for each, that is no faster."
+
+
+def cpu_cores() -> int:
+    """CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def deepspeed_config(strategy: str) -> dict[str, Any]:
+    """The DeepSpeed config of a strategy.
+
+    Args:
+        strategy: a name of `STRATEGIES`.
+
+    Returns:
+        What `TrainingArguments(deepspeed=...)` takes. "auto" values are filled in by transformers
+        from the run's config and the model's width.
+
+    Source: deepspeed.ai/docs/config-json.
+    """
+    stage, offloaded = STRATEGIES[strategy]
+    zero: dict[str, Any] = {"stage": stage, "reduce_bucket_size": "auto"}
+    if stage == 3:
+        zero |= {
+            "stage3_prefetch_bucket_size": "auto",
+            "stage3_param_persistence_threshold": "auto",
+            "stage3_gather_16bit_weights_on_model_save": True,  # the adapter whole, in safetensors
+        }
+    zero |= {part: {"device": "cpu"} for part in offloaded}
+    return {
+        "train_micro_batch_size_per_gpu": "auto",
+        "train_batch_size": "auto",
+        "gradient_accumulation_steps": "auto",
+        "gradient_clipping": "auto",
+        "zero_optimization": zero,
+        # Torch's AdamW, as in one process: only the adapter is optimized, so DeepSpeed's own,
+        # which needs a compiler on the machine, would save next to nothing.
+        "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
+    }

@@ -1,0 +1,77 @@
+"""A Trainer whose checkpoints are whole, also when several processes write one together."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import Trainer
+from transformers.trainer_callback import TrainerState
+
+from course_lib.model import adapters
+from course_lib.training import checkpoints
+
+
+class WholeCheckpointTrainer(Trainer):
+    """A Trainer whose checkpoints appear whole or not at all.
+
+    The stock one writes into checkpoint-N itself: killed there, it leaves half a checkpoint that
+    looks like a whole one.
+    """
+
+    base_model: str = ""
+    chat_template: str | None = None
+    is_main: bool = True  # of several processes, the one that writes the run folder
+    _saving_dir: str | None = None
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return self._saving_dir or super()._get_output_dir(trial)
+
+    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
+        run_dir = Path(self.args.output_dir)
+        step = self.state.global_step
+        # The same name in every process: each writes its part of the state into it.
+        saving_dir = run_dir / f"{checkpoints.SAVING_PREFIX}{step}"
+        saving_dir.mkdir(exist_ok=True)
+        self._saving_dir = str(saving_dir)
+        try:
+            super()._save_checkpoint(model, trial)
+            self._wait_for_all()
+            if self.is_main:
+                self._give_name(saving_dir / f"checkpoint-{step}", run_dir)
+            self._wait_for_all()
+        finally:
+            # Empty by now; or half written, and then it must not go on filling the disk.
+            if self.is_main:
+                shutil.rmtree(saving_dir, ignore_errors=True)
+            self._saving_dir = None
+
+    def _give_name(self, written: Path, run_dir: Path) -> None:
+        adapters.make_portable(written, self.base_model)
+        adapters.write_template(written, self.chat_template)
+        _sync_files(written)
+        written.rename(run_dir / written.name)
+
+    def _wait_for_all(self) -> None:
+        if self.args.world_size > 1:
+            self.accelerator.wait_for_everyone()
+
+    def finish(self, checkpoint_dir: Path) -> None:
+        """Do what was left when a run was killed after its last step: score it, say the end.
+
+        Args:
+            checkpoint_dir: the last checkpoint.
+        """
+        self._load_from_checkpoint(str(checkpoint_dir))
+        self.state = TrainerState.load_from_json(str(checkpoint_dir / "trainer_state.json"))
+        self.callback_handler.on_train_begin(self.args, self.state, self.control)
+        self.callback_handler.on_train_end(self.args, self.state, self.control)
+
+
+def _sync_files(path: Path) -> None:
+    """Have the disk really hold a checkpoint before it gets its name."""
+    for file in path.rglob("*"):
+        if file.is_file():
+            with file.open("rb") as handle:
+                os.fsync(handle.fileno())

@@ -1,0 +1,287 @@
+"""The processes of a spread run: one agent, which `launch` starts, and its workers.
+
+The agent loads the libraries once and forks the workers where forking is safe; torchrun would load
+them once more in each. The workers find each other as torchrun's do: by RANK, WORLD_SIZE,
+MASTER_ADDR and MASTER_PORT.
+"""
+
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from contextlib import suppress
+from multiprocessing import connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed
+
+from course_lib.errors import EnvironmentProblem, RunError, TunebookError
+from course_lib.files import write_atomic
+from course_lib.model.quiet import quiet_libraries
+from course_lib.training import endings, folder, launch, run
+from course_lib.training.config import load_config
+from course_lib.training.result import CONFIG_FILE
+from course_lib.training.spread import Spread
+
+HOST = "127.0.0.1"
+GRACE_S = 3  # when one worker has ended, the others notice by themselves within this
+PATIENCE_S = 20  # to end after SIGTERM, before SIGKILL
+
+
+def main() -> None:
+    """Run the job in the folder that is the only argument; write what came of it there."""
+    job_dir = Path(sys.argv[1])
+    job = json.loads((job_dir / launch.JOB_FILE).read_text(encoding="utf-8"))
+    how, run_dir = Spread(job["nproc"], job["deepspeed"]), Path(job["run_dir"])
+    try:
+        with endings.terminate_as_interrupt():
+            folder.check_run(run_dir, load_config(job_dir / CONFIG_FILE), job["resume"], how)
+            check_devices(how)
+            _load_deepspeed(how)
+            outcome = train_all(job_dir, run_dir, how)
+    except TunebookError as error:
+        outcome = _error_record(error)
+    except KeyboardInterrupt:
+        outcome = _error_record(RunError(endings.INTERRUPTED))
+    _keep_logs(job_dir, run_dir, failed="message" in outcome)
+    write_atomic(job_dir / launch.OUTCOME_FILE, json.dumps(outcome))
+
+
+def check_devices(how: Spread) -> None:
+    """Refuse more processes than there are GPUs, where there are any.
+
+    Args:
+        how: the spread.
+
+    Raises:
+        EnvironmentProblem: there are fewer GPUs than processes.
+    """
+    gpus = torch.cuda.device_count()
+    if 0 < gpus < how.nproc:
+        raise EnvironmentProblem(
+            f"{how.nproc} processes need {how.nproc} GPUs; here are {gpus}.",
+            f"Use --nproc {gpus}, or raise gradient_accumulation_steps instead.",
+        )
+
+
+def _load_deepspeed(how: Spread) -> None:
+    """Load DeepSpeed, if it is used, before the fork; on a CPU, let it compile nothing.
+
+    It would compile an all-reduce through shared memory, which only its inference uses: that takes
+    a minute and a compiler. Gloo does the reducing of a training run.
+    """
+    if how.deepspeed is None:
+        return
+    with quiet_libraries():
+        import deepspeed
+    if not torch.cuda.is_available():
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+
+
+def train_all(job_dir: Path, run_dir: Path, how: Spread) -> dict[str, Any]:
+    """Start the workers and see them to their end.
+
+    Args:
+        job_dir: with the job and its config.
+        run_dir: the run folder.
+        how: the spread.
+
+    Returns:
+        What the main worker reports.
+
+    Raises:
+        TunebookError: what stopped the run; the other workers have ended by then.
+    """
+    listener = socket.create_server((HOST, 0))  # a free port, and nobody can take it any more
+    port = listener.getsockname()[1]
+    can_fork = sys.platform == "linux" and not torch.cuda.is_available()
+    context = multiprocessing.get_context("fork" if can_fork else "spawn")
+    workers = [
+        context.Process(target=work, args=(rank, how.nproc, port, job_dir), name=f"worker-{rank}")
+        for rank in range(how.nproc)
+    ]
+    try:
+        for worker in workers:
+            worker.start()
+        _end_with_parent()
+        # Made after the fork: its server is a thread.
+        store = torch.distributed.TCPStore(
+            HOST, port, is_master=True, wait_for_workers=False, master_listen_fd=listener.detach()
+        )
+        failed = _wait_for(workers)
+        codes = [worker.exitcode for worker in workers]
+    finally:
+        _stop(workers)
+    del store
+    if failed:
+        raise _find_cause(job_dir, run_dir, how, codes)
+    return json.loads(_report_path(job_dir, 0).read_text(encoding="utf-8"))
+
+
+def work(rank: int, nproc: int, port: int, job_dir: Path) -> None:
+    """Be one worker.
+
+    Args:
+        rank: its number; 0 is the main one, which writes the run folder.
+        nproc: number of workers.
+        port: where they meet.
+        job_dir: with the job; takes the worker's report and log.
+    """
+    _speak_into(job_dir / f"worker-{rank}.log")
+    _end_with_agent()
+    os.environ |= {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(nproc),
+        "LOCAL_WORLD_SIZE": str(nproc),
+        "MASTER_ADDR": HOST,
+        "MASTER_PORT": str(port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",  # the agent is the meeting point, not worker 0
+    }
+    job = json.loads((job_dir / launch.JOB_FILE).read_text(encoding="utf-8"))
+    how, run_dir = Spread(nproc, job["deepspeed"]), Path(job["run_dir"])
+    config = load_config(job_dir / CONFIG_FILE)
+    try:
+        _load_deepspeed(how)
+        result = run.train(config, run_dir, job["resume"], how)
+        report = {
+            "adapter": result.adapter_dir.name,
+            "last": result.last_dir.name,
+            "steps": result.steps,
+            "train_s": result.train_s,
+            "train_cpu_s": result.train_cpu_s,
+        }
+        torch.distributed.destroy_process_group()
+    except (Exception, KeyboardInterrupt) as error:
+        traceback.print_exc()
+        report = _error_record(error)
+    write_atomic(_report_path(job_dir, rank), json.dumps(report))
+    sys.stderr.flush()
+    os._exit("message" in report)  # at once: no library waits for workers that are gone
+
+
+def _error_record(error: BaseException) -> dict[str, Any]:
+    """An error as plain data; its kind is empty when it is not one of the course's."""
+    if isinstance(error, TunebookError):
+        kind = type(error).__name__
+        return {"kind": kind, "message": error.message, "next_step": error.next_step}
+    if isinstance(error, KeyboardInterrupt):
+        return _error_record(RunError(endings.INTERRUPTED))
+    line = (str(error).strip() or "no message").splitlines()[0]
+    return {"kind": "", "message": f"{type(error).__name__}: {line}", "next_step": ""}
+
+
+def _report_path(job_dir: Path, rank: int) -> Path:
+    return job_dir / f"report-{rank}.json"
+
+
+def _wait_for(workers: list[BaseProcess]) -> bool:
+    """Wait until all have ended well, or one has not; then a moment for the others to notice."""
+    while all(worker.exitcode in (None, 0) for worker in workers):
+        alive = [worker.sentinel for worker in workers if worker.exitcode is None]
+        if not alive:
+            return False
+        connection.wait(alive)
+    give_up = time.monotonic() + GRACE_S
+    for worker in workers:
+        worker.join(max(0, give_up - time.monotonic()))
+    return True
+
+
+def _stop(workers: list[BaseProcess]) -> None:
+    alive = [worker for worker in workers if worker.pid and worker.exitcode is None]
+    for worker in alive:
+        worker.terminate()
+    give_up = time.monotonic() + PATIENCE_S
+    for worker in alive:
+        worker.join(max(0, give_up - time.monotonic()))
+        if worker.exitcode is None:
+            worker.kill()
+            worker.join()
+
+
+def _find_cause(
+    job_dir: Path, run_dir: Path, how: Spread, codes: list[int | None]
+) -> TunebookError:
+    """What really stopped the run: when one worker ends, the others only lose their connection."""
+    reports = _failures(job_dir, how)
+    for _, report in reports:
+        if report["kind"] and report["message"] != endings.INTERRUPTED:
+            return launch.to_error(report)
+    killed = [(rank, -code) for rank, code in enumerate(codes) if code is not None and code < 0]
+    if killed:
+        rank, number = killed[0]
+        why = f"was ended from outside by {signal.Signals(number).name}"
+    else:
+        rank, report = reports[0]
+        why = f"failed: {report['message']}"
+    message = f"Worker {rank} of {how.nproc} {why}."
+    if not (run_dir / CONFIG_FILE).is_file():
+        return RunError(message, "Look at the free memory, then start it again.")
+    endings.log_error(run_dir, message, how)
+    return RunError(
+        message,
+        f"Its own words are in {run_dir / f'worker-{rank}.log'}. Look at the free memory, then go "
+        f"on with `{endings.resume_command(run_dir, how)}`.",
+    )
+
+
+def _failures(job_dir: Path, how: Spread) -> list[tuple[int, dict[str, Any]]]:
+    """Rank and report of each worker that failed and could say so, the first one first."""
+    found = []
+    for rank in range(how.nproc):
+        path = _report_path(job_dir, rank)
+        if path.is_file():
+            report = json.loads(path.read_text(encoding="utf-8"))
+            if "message" in report:
+                found.append((path.stat().st_mtime_ns, rank, report))
+    return [(rank, report) for _, rank, report in sorted(found, key=lambda one: one[0])]
+
+
+def _keep_logs(job_dir: Path, run_dir: Path, failed: bool) -> None:
+    """What the workers of a failed run said stays in its folder; after a good one nothing does."""
+    for path in run_dir.glob("worker-*.log"):
+        path.unlink()
+    if failed and (run_dir / CONFIG_FILE).is_file():
+        with suppress(OSError):  # the disk may be full, and that is then the error to tell
+            for path in job_dir.glob("worker-*.log"):
+                shutil.copyfile(path, run_dir / path.name)
+
+
+def _speak_into(path: Path) -> None:
+    with path.open("wb") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+
+
+def _end_with_parent() -> None:
+    """When the learner's process is gone, so that nobody waits for the run, interrupt it."""
+
+    def watch() -> None:
+        sys.stdin.buffer.read()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _end_with_agent() -> None:
+    """When the agent was killed, no worker must go on alone."""
+
+    def watch() -> None:
+        connection.wait([multiprocessing.parent_process().sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+if __name__ == "__main__":
+    main()
