@@ -55,6 +55,37 @@ def checkpoint_curve(
     return figure
 
 
+def loss_curve(
+    log: Sequence[Mapping[str, Any]], held_out: Sequence[Mapping[str, Any]] = ()
+) -> LessonFigure:
+    """The loss while a run learns, and on rows that it does not learn from.
+
+    Args:
+        log: of log.jsonl: records with `step` and `loss`; other events are left out.
+        held_out: `step` and `loss` of each checkpoint.
+
+    Returns:
+        A matplotlib figure; x is optimizer steps, y nats for each token.
+
+    Raises:
+        DataError: the log has no losses, or a held-out record lacks its own.
+    """
+    trained = [record for record in log if record.get("loss") is not None]
+    _check(trained, ("step",))
+    figure, axes = _new_figure()
+    curves = {"training": (trained, "seen", ""), "held out": (held_out, "unseen", "o")}
+    for label, (records, color, marker) in curves.items():
+        if records:
+            _check(records, ("step", "loss"))
+            steps, losses = [r["step"] for r in records], [r["loss"] for r in records]
+            axes.plot(steps, losses, marker=marker, label=label, color=COLORS[color])
+    axes.set_xlabel("optimizer steps", color=TEXT_COLOR)
+    _finish(axes)
+    axes.set_ylabel("loss", color=TEXT_COLOR)
+    axes.set_ylim(0, None, auto=True)
+    return figure
+
+
 def recipe_bars(
     rows: Sequence[Mapping[str, Any]], measures: Sequence[str] = ("unseen", "retained", "near")
 ) -> LessonFigure:

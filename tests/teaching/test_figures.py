@@ -24,6 +24,18 @@ def test_a_notebook_shows_the_picture_itself():
     assert figures.checkpoint_curve(RECORDS)._repr_png_().startswith(b"\x89PNG")
 
 
+def test_a_loss_curve_draws_the_logged_losses_and_the_held_out_ones():
+    log = [{"event": "begin", "step": 0}, {"step": 5, "loss": 3.0}, {"step": 10, "loss": 1.5}]
+    axes = figures.loss_curve(log, [{"step": 0, "loss": 4.0}, {"step": 10, "loss": 2.0}]).axes[0]
+    drawn = {
+        line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines
+    }
+    assert drawn == {"training": ([5, 10], [3.0, 1.5]), "held out": ([0, 10], [4.0, 2.0])}
+    assert axes.get_ylim()[0] == 0
+    assert axes.get_ylim()[1] >= 4
+    assert [line.get_label() for line in figures.loss_curve(log).axes[0].lines] == ["training"]
+
+
 def test_bars_stand_in_groups_with_the_recipes_names_below():
     rows = [{"recipe": name, **RECORDS[1]} for name in ("copied", "repaired")]
     axes = figures.recipe_bars(rows, ("validation", "near")).axes[0]
@@ -31,7 +43,9 @@ def test_bars_stand_in_groups_with_the_recipes_names_below():
     assert [label.get_text() for label in axes.get_xticklabels()] == ["copied", "repaired"]
 
 
-@pytest.mark.parametrize("draw", [figures.checkpoint_curve, figures.recipe_bars])
+@pytest.mark.parametrize(
+    "draw", [figures.checkpoint_curve, figures.recipe_bars, figures.loss_curve]
+)
 def test_nothing_to_draw_is_said(draw):
     with pytest.raises(DataError, match="no scores"):
         draw([])
