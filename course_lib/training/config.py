@@ -235,8 +235,28 @@ def load_config(path: Path | str) -> TrainConfig:
             "List presets with `tunebook list-cfg` and copy one with `tunebook copy-cfg NAME .`",
         )
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not YAML: {error}", "Compare with a fresh copy.") from error
+    return parse_config(text, path)
+
+
+def parse_config(text: str, path: Path) -> TrainConfig:
+    """Check the text of a config file.
+
+    Args:
+        text: YAML.
+        path: where it stands or is to stand: for messages, and for data paths beside it.
+
+    Returns:
+        The checked config.
+
+    Raises:
+        ConfigError: see `load_config`.
+    """
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not YAML: {error}", "Compare with a fresh copy.") from error
     if not isinstance(values, dict):
         raise ConfigError(
@@ -264,12 +284,29 @@ def check_config(values: dict[str, Any], where: str = "config") -> TrainConfig:
     try:
         return TrainConfig.model_validate(values)
     except ValidationError as error:
-        lines = [_explain(problem) for problem in error.errors()]
+        lines = [": ".join(_explain(problem)) for problem in error.errors()]
         raise ConfigError(
             f"{where}: {len(lines)} problem{'s' if len(lines) > 1 else ''}\n"
             + "\n".join(f"  {line}" for line in lines),
             "Correct the file and run `tunebook check` again.",
         ) from error
+
+
+def find_problems(values: dict[str, Any]) -> list[tuple[str, str]]:
+    """The rules that a config's values break, each with its place.
+
+    Args:
+        values: field names and values, as YAML gives them.
+
+    Returns:
+        For each problem the field's path, such as "r" or "train_data.0.limit" ("config" for a
+        rule about several fields), and what is wrong; empty when all is well.
+    """
+    try:
+        TrainConfig.model_validate(values)
+    except ValidationError as error:
+        return [_explain(problem) for problem in error.errors()]
+    return []
 
 
 def preset_names(pattern: str = "") -> list[str]:
@@ -342,16 +379,16 @@ def _preset_path(name: str) -> Path:
     return path
 
 
-def _explain(problem: dict[str, Any]) -> str:
-    """One line for one of pydantic's problems: field, value, what was expected."""
+def _explain(problem: dict[str, Any]) -> tuple[str, str]:
+    """One of pydantic's problems: the field, and its value with what was expected."""
     field = ".".join(str(part) for part in problem["loc"]) or "config"
     if problem["type"] == "extra_forbidden":
         model = DataSource if field.startswith("train_data") else TrainConfig
         key = str(problem["loc"][-1])
         near = nearest(key, model.model_fields, count=1)
-        return f"{field}: unknown key" + (f"; did you mean {near[0]}?" if near else "")
+        return field, "unknown key" + (f"; did you mean {near[0]}?" if near else "")
     expected = EXPECTED.get(problem["type"], problem["msg"].removeprefix("Value error, "))
     known = TrainConfig.model_fields.get(field)
     unit = f" ({known.description})" if known else ""
     shown = "" if not problem["loc"] else f"{problem['input']!r:.60}: "
-    return f"{field}: {shown}{expected[:1].lower()}{expected[1:]}{unit}"
+    return field, f"{shown}{expected[:1].lower()}{expected[1:]}{unit}"

@@ -410,3 +410,35 @@ def test_presets_survive_the_yaml_file(tmp_path):
 )
 def test_steps_between_checkpoints(values, steps_per_epoch, expected):
     assert config.TrainConfig(**values).save_steps(steps_per_epoch) == expected
+
+
+# --- for the config editor ---
+
+
+@pytest.mark.parametrize(
+    ("values", "places"),
+    [
+        ({}, []),
+        ({"r": 0, "learning_rate": "quick"}, ["r", "learning_rate"]),
+        ({"lerning_rate": 1}, ["lerning_rate"]),
+        ({"train_data": [{"path": "a.jsonl", "limit": 0}]}, ["train_data.0.limit"]),
+        ({"suite": "assistant"}, ["config"]),  # a rule about two fields
+    ],
+)
+def test_problems_are_found_with_their_places(values, places):
+    found = config.find_problems(values)
+    assert [place for place, _ in found] == places
+    if places:
+        assert [f"  {place}: {text}" for place, text in found] == message_of(values).split("\n")[1:]
+
+
+def test_a_text_is_checked_as_the_file_that_it_is_to_become(tmp_path):
+    (tmp_path / "mine.jsonl").touch()
+    text = "train_data:\n  - path: mine.jsonl\n  - path: assistant/train.jsonl\n"
+    parsed = config.parse_config(text, tmp_path / "new.yaml")
+    assert [source.path for source in parsed.train_data] == [
+        str(tmp_path / "mine.jsonl"),
+        "assistant/train.jsonl",
+    ]
+    with pytest.raises(ConfigError, match=r"new\.yaml is not YAML"):
+        config.parse_config("r: [", tmp_path / "new.yaml")
