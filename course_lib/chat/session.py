@@ -43,6 +43,16 @@ class ChatSession:
         self.messages = [{"role": "system", "content": self.system}] if self.system else []
         self.dropped_turns = 0
 
+    def set_system(self, system: str) -> None:
+        """Exchange the system text; what was said so far stays.
+
+        Args:
+            system: what stands before the conversation; empty for nothing.
+        """
+        turns = self.messages[1:] if self.system else self.messages
+        self.system = system
+        self.messages = [{"role": "system", "content": system}, *turns] if system else list(turns)
+
     def ask(self, text: str) -> str:
         """Say something and wait for the whole reply.
 

@@ -110,3 +110,13 @@ def test_settings_can_change_between_replies(pico_model, pico_tokenizer):
     reply = session.ask("Tell me a story about a cat.")
     assert len(pico_tokenizer.encode(reply, add_special_tokens=False)) <= 2
     assert isinstance(session.settings, generation.GenerationSettings)
+
+
+def test_the_system_text_can_be_exchanged_in_the_middle_of_a_talk(pico_model, pico_tokenizer):
+    session = ChatSession(pico_model, pico_tokenizer, "Answer briefly.", SHORT)
+    session.ask("Hi")
+    turns = session.messages[1:]
+    session.set_system("Answer in verse.")
+    assert session.messages == [{"role": "system", "content": "Answer in verse."}, *turns]
+    session.set_system("")
+    assert session.messages == turns
