@@ -21,6 +21,7 @@ from course_lib.data.masking import LossTurns
 from course_lib.data.packing import Method
 from course_lib.errors import ConfigError, UnknownNameError, nearest
 from course_lib.files import write_atomic
+from course_lib.training import yaml_lines
 
 PRESET_DIR = Path(__file__).parent / "presets"
 LONGEST_NAME = 40  # characters: longer ones are a pasted text, not a name
@@ -229,16 +230,7 @@ def load_config(path: Path | str) -> TrainConfig:
         ConfigError: the file is missing, is not YAML, or breaks rules; lists all of them at once.
     """
     path = Path(path)
-    if not path.is_file():
-        raise ConfigError(
-            f"There is no config file {path}.",
-            "List presets with `tunebook list-cfg` and copy one with `tunebook copy-cfg NAME .`",
-        )
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not YAML: {error}", "Compare with a fresh copy.") from error
-    return parse_config(text, path)
+    return parse_config(yaml_lines.read_text(path), path)
 
 
 def parse_config(text: str, path: Path) -> TrainConfig:
@@ -254,17 +246,18 @@ def parse_config(text: str, path: Path) -> TrainConfig:
     Raises:
         ConfigError: see `load_config`.
     """
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not YAML: {error}", "Compare with a fresh copy.") from error
-    if not isinstance(values, dict):
-        raise ConfigError(
-            f"{path} holds {type(values).__name__}, expected lines such as `learning_rate: 0.001`.",
-            "Start from a preset: `tunebook copy-cfg pico_qlora_assistant_e3 .`",
-        )
-    config = check_config(values, str(path))
-    sources = tuple(_beside(source, path.parent) for source in config.train_data)
+    config = check_config(yaml_lines.read_values(text, path), str(path))
+    return place_data(config, path.parent)
+
+
+def place_data(config: TrainConfig, folder: Path) -> TrainConfig:
+    """The config with absolute paths to those of its data files that are in a folder.
+
+    Args:
+        config: a config.
+        folder: where its file is: data beside it wins over the same name in the course's data/.
+    """
+    sources = tuple(_beside(source, folder) for source in config.train_data)
     return config.model_copy(update={"train_data": sources})
 
 
@@ -332,7 +325,7 @@ def load_preset(name: str) -> TrainConfig:
     Raises:
         UnknownNameError: there is no such preset; offers near names.
     """
-    return load_config(_preset_path(name))
+    return load_config(preset_path(name))
 
 
 def copy_preset(name: str, dest: Path | str) -> Path:
@@ -349,7 +342,7 @@ def copy_preset(name: str, dest: Path | str) -> Path:
         UnknownNameError: there is no such preset.
         ConfigError: the file exists already; it is not overwritten.
     """
-    source = _preset_path(name)
+    source = preset_path(name)
     dest = Path(dest)
     target = dest if dest.suffix in (".yaml", ".yml") else dest / f"{source.stem}.yaml"
     if target.exists():
@@ -367,12 +360,12 @@ def save_config(config: TrainConfig, path: Path) -> None:
 
 
 def _beside(source: DataSource, folder: Path) -> DataSource:
-    """A data file beside the config wins over one of the same name in the course's data/."""
     path = folder / source.path
     return source.model_copy(update={"path": str(path.resolve())}) if path.exists() else source
 
 
-def _preset_path(name: str) -> Path:
+def preset_path(name: str) -> Path:
+    """Where a preset is; UnknownNameError when there is none."""
     path = PRESET_DIR / f"{name.removesuffix('.yaml')}.yaml"
     if not path.is_file():
         raise UnknownNameError("preset", name, preset_names(), "tunebook list-cfg")
