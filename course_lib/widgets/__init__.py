@@ -1,0 +1,1 @@
+"""Views for JupyterLab: they show what the library works out and forward clicks."""
