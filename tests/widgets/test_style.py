@@ -30,7 +30,9 @@ def test_code_is_escaped_keeps_its_lines_and_can_be_reached_by_keyboard():
 
 
 def test_colours_are_the_themes_own_or_see_through():
-    for value in re.findall(r"(?:[^-]color|background|border|border-left|outline): ([^;]+);", style.CSS):
+    for value in re.findall(
+        r"(?:[^-]color|background|border|border-left|outline): ([^;]+);", style.CSS
+    ):
         assert re.search(r"var\(--jp-|rgba\(", value), value
     assert not re.search(r"#[0-9a-fA-F]{3}", style.CSS)
     for cell in re.findall(r"rgba\(([^)]+)\)", style.CSS):
