@@ -65,7 +65,7 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     try:
         tokenizer = AutoTokenizer.from_pretrained(resolve_model(name), trust_remote_code=False)
     except NOT_LOADED as error:
-        raise _load_error(name, error) from error
+        raise load_error(name, error) from error
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     tokenizer.padding_side = "right"
@@ -107,7 +107,7 @@ def load_model(name: str, bits: int = 16) -> PreTrainedModel:
                 trust_remote_code=False,
             )
     except NOT_LOADED as error:
-        raise _load_error(name, error) from error
+        raise load_error(name, error) from error
     _refuse_incomplete(name, model, info)
     keep_nf4_trainable(model)
     return model.eval()
@@ -155,7 +155,7 @@ def check_nf4_widths(name: str, device: str = "cpu") -> None:
     try:
         config = AutoConfig.from_pretrained(resolve_model(name), trust_remote_code=False)
     except NOT_LOADED as error:
-        raise _load_error(name, error) from error
+        raise load_error(name, error) from error
     with torch.device("meta"):
         skeleton = AutoModelForCausalLM.from_config(config)
     linears = [(n, m) for n, m in skeleton.named_modules() if isinstance(m, torch.nn.Linear)]
@@ -196,7 +196,7 @@ def attach_lora(
     targets = target_modules
     if targets != "all-linear":
         targets = [targets] if isinstance(targets, str) else list(targets)
-        _check_targets(model, targets)
+        check_targets([name for name, _ in linear_layers(model)], targets)
     lora = LoraConfig(
         r=r,
         lora_alpha=lora_alpha,
@@ -211,9 +211,16 @@ def attach_lora(
     return peft_model
 
 
-def _check_targets(model: PreTrainedModel, targets: Sequence[str]) -> None:
-    """A name without a layer is an error: peft ignores it when another one matches."""
-    layers = [name for name, _ in _linear_layers(model)]
+def check_targets(layers: Sequence[str], targets: Sequence[str]) -> None:
+    """Refuse a target without a layer: peft ignores it when another one matches.
+
+    Args:
+        layers: names of a model's linear layers.
+        targets: names from a config.
+
+    Raises:
+        ModelError: names what is unknown, and what there is.
+    """
     unknown = [t for t in targets if not any(f".{layer}".endswith(f".{t}") for layer in layers)]
     if unknown or not targets:
         names = sorted({layer.rsplit(".", 1)[-1] for layer in layers})
@@ -254,7 +261,8 @@ def _quantization(bits: int, dtype: torch.dtype) -> BitsAndBytesConfig | None:
     return None
 
 
-def _load_error(name: str, error: Exception) -> ModelError:
+def load_error(name: str, error: Exception) -> ModelError:
+    """What a library said about a model that it could not load, with a next step."""
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return ModelError(
         f"{name} could not be loaded: {reason}",
@@ -278,7 +286,7 @@ def _refuse_incomplete(name: str, model: PreTrainedModel, info: dict) -> None:
 
 def _misfits(model: PreTrainedModel) -> set[str]:
     """4-bit weights of another shape than their layer, which transformers does not compare."""
-    layers = [(n, m, getattr(m.weight, "quant_state", None)) for n, m in _linear_layers(model)]
+    layers = [(n, m, getattr(m.weight, "quant_state", None)) for n, m in linear_layers(model)]
     return {
         f"{name}.weight"
         for name, layer, state in layers
@@ -286,6 +294,6 @@ def _misfits(model: PreTrainedModel) -> set[str]:
     }
 
 
-def _linear_layers(model: torch.nn.Module) -> list[tuple[str, torch.nn.Linear]]:
+def linear_layers(model: torch.nn.Module) -> list[tuple[str, torch.nn.Linear]]:
     """Names and layers, at any number of bits."""
     return [(n, m) for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)]
