@@ -184,7 +184,7 @@ def train(
     """Train an adapter as a config says; each event is one line."""
     settings = _read_config(config)
     how = spread.Spread(nproc, deepspeed)
-    spread.check_spread(how)
+    spread.check_spread(how, settings.bits)
     run_dir = work_dir or Path("runs") / Path(config).stem
     terminal.say(f"Training {settings.base_model} in {settings.bits} bits. Run folder: {run_dir}")
     from course_lib.commands import progress

@@ -14,6 +14,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 from course_lib.errors import ModelError
 from course_lib.files import DATA_DIR
@@ -101,7 +102,7 @@ def load_model(name: str, bits: int = 16) -> PreTrainedModel:
                 path,
                 dtype=dtype,
                 quantization_config=_quantization(bits, dtype),
-                device_map=device,
+                device_map=None if is_deepspeed_zero3_enabled() else device,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # _refuse_incomplete names them
                 trust_remote_code=False,

@@ -53,12 +53,10 @@ def train_distributed(
         RunError: a process failed or was killed; its own words are in the folder's worker-N.log.
     """
     how, run_dir = Spread(nproc, deepspeed), Path(work_dir)
-    spread.check_spread(how)
+    spread.check_spread(how, config.bits)
     with tempfile.TemporaryDirectory(prefix="tunebook-") as folder:
         job_dir = Path(folder)
-        save_config(config, job_dir / CONFIG_FILE)
-        job = {"run_dir": str(run_dir.absolute()), "resume": resume, **how.as_dict()}
-        (job_dir / JOB_FILE).write_text(json.dumps(job), encoding="utf-8")
+        write_job(job_dir, config, run_dir, how, resume)
         try:
             outcome = _run_agent(job_dir, how)
         except KeyboardInterrupt as error:
@@ -74,6 +72,23 @@ def train_distributed(
         train_s=outcome["train_s"],
         train_cpu_s=outcome["train_cpu_s"],
     )
+
+
+def write_job(
+    job_dir: Path, config: TrainConfig, run_dir: Path, how: Spread, resume: bool
+) -> None:
+    """Write down what the agent is to do.
+
+    Args:
+        job_dir: an empty folder; its outcome will be there too.
+        config: the run's config.
+        run_dir: the run folder.
+        how: the spread.
+        resume: whether to go on with what is there.
+    """
+    save_config(config, job_dir / CONFIG_FILE)
+    job = {"run_dir": str(run_dir.absolute()), "resume": resume, **how.as_dict()}
+    (job_dir / JOB_FILE).write_text(json.dumps(job), encoding="utf-8")
 
 
 def _run_agent(job_dir: Path, how: Spread) -> dict[str, Any]:

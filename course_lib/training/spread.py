@@ -58,14 +58,15 @@ class Spread:
 ONE_PROCESS = Spread()
 
 
-def check_spread(spread: Spread) -> None:
+def check_spread(spread: Spread, bits: int) -> None:
     """Refuse a spread that this installation cannot do.
 
     Args:
         spread: what was asked for.
+        bits: of each base weight.
 
     Raises:
-        ConfigError: there is no such number of processes.
+        ConfigError: there is no such number of processes; or ZeRO-3 with quantized weights.
         UnknownNameError: there is no such strategy; offers near names.
         EnvironmentProblem: deepspeed is not installed.
     """
@@ -75,6 +76,13 @@ def check_spread(spread: Spread) -> None:
         return
     if spread.deepspeed not in STRATEGIES:
         raise UnknownNameError("DeepSpeed strategy", spread.deepspeed, STRATEGIES)
+    if spread.stage == 3 and bits < 16:
+        raise ConfigError(
+            f"{spread.deepspeed} divides the base's weights among the processes, and weights in "
+            f"{bits} bits cannot be divided.",
+            f"Use --deepspeed zero2, where each process holds the whole base in {bits} bits, or "
+            "bits: 16.",
+        )
     if importlib.util.find_spec("deepspeed") is None:
         raise EnvironmentProblem(
             "deepspeed is not installed.",

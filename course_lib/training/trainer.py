@@ -50,6 +50,8 @@ class WholeCheckpointTrainer(Trainer):
     def _give_name(self, written: Path, run_dir: Path) -> None:
         adapters.make_portable(written, self.base_model)
         adapters.write_template(written, self.chat_template)
+        for script in written.glob("zero_to_*.py"):  # DeepSpeed's: the adapter needs no conversion
+            script.unlink()
         _sync_files(written)
         written.rename(run_dir / written.name)
 
@@ -63,7 +65,10 @@ class WholeCheckpointTrainer(Trainer):
         Args:
             checkpoint_dir: the last checkpoint.
         """
-        self._load_from_checkpoint(str(checkpoint_dir))
+        if self.is_deepspeed_enabled:  # under ZeRO-3 only the engine can put the parts together
+            self._prepare_for_training(self.args.max_steps, None, str(checkpoint_dir))
+        else:
+            self._load_from_checkpoint(str(checkpoint_dir))
         self.state = TrainerState.load_from_json(str(checkpoint_dir / "trainer_state.json"))
         self.callback_handler.on_train_begin(self.args, self.state, self.control)
         self.callback_handler.on_train_end(self.args, self.state, self.control)

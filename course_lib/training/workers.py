@@ -45,8 +45,8 @@ def main() -> None:
     try:
         with endings.terminate_as_interrupt():
             folder.check_run(run_dir, load_config(job_dir / CONFIG_FILE), job["resume"], how)
-            check_devices(how)
-            _load_deepspeed(how)
+            check_devices(how, torch.cuda.device_count())
+            load_deepspeed(how)  # before the fork: once for all
             outcome = train_all(job_dir, run_dir, how)
     except TunebookError as error:
         outcome = _error_record(error)
@@ -56,16 +56,16 @@ def main() -> None:
     write_atomic(job_dir / launch.OUTCOME_FILE, json.dumps(outcome))
 
 
-def check_devices(how: Spread) -> None:
+def check_devices(how: Spread, gpus: int) -> None:
     """Refuse more processes than there are GPUs, where there are any.
 
     Args:
         how: the spread.
+        gpus: how many there are; with none, the CPU does the work.
 
     Raises:
         EnvironmentProblem: there are fewer GPUs than processes.
     """
-    gpus = torch.cuda.device_count()
     if 0 < gpus < how.nproc:
         raise EnvironmentProblem(
             f"{how.nproc} processes need {how.nproc} GPUs; here are {gpus}.",
@@ -73,16 +73,24 @@ def check_devices(how: Spread) -> None:
         )
 
 
-def _load_deepspeed(how: Spread) -> None:
-    """Load DeepSpeed, if it is used, before the fork; on a CPU, let it compile nothing.
+def load_deepspeed(how: Spread) -> None:
+    """Load DeepSpeed, if it is used, and hold it to what a run needs.
 
-    It would compile an all-reduce through shared memory, which only its inference uses: that takes
-    a minute and a compiler. Gloo does the reducing of a training run.
+    On a CPU it compiles nothing: its all-reduce through shared memory takes a minute and a
+    compiler, and only inference uses it. It loads checkpoints without running code from them.
+
+    Args:
+        how: the spread.
     """
     if how.deepspeed is None:
         return
     with quiet_libraries():
         import deepspeed
+        from deepspeed.runtime.fp16.loss_scaler import LossScaler
+        from deepspeed.runtime.zero.config import ZeroStageEnum
+        from deepspeed.utils.tensor_fragment import fragment_address
+    os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
+    torch.serialization.add_safe_globals([LossScaler, ZeroStageEnum, fragment_address])
     if not torch.cuda.is_available():
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
@@ -151,7 +159,8 @@ def work(rank: int, nproc: int, port: int, job_dir: Path) -> None:
     how, run_dir = Spread(nproc, job["deepspeed"]), Path(job["run_dir"])
     config = load_config(job_dir / CONFIG_FILE)
     try:
-        _load_deepspeed(how)
+        load_deepspeed(how)
+        _meet(how)
         result = run.train(config, run_dir, job["resume"], how)
         report = {
             "adapter": result.adapter_dir.name,
@@ -167,6 +176,14 @@ def work(rank: int, nproc: int, port: int, job_dir: Path) -> None:
     write_atomic(_report_path(job_dir, rank), json.dumps(report))
     sys.stderr.flush()
     os._exit("message" in report)  # at once: no library waits for workers that are gone
+
+
+def _meet(how: Spread) -> None:
+    """ZeRO-3 loads the model in pieces, so the others must be there by then; on GPUs they are."""
+    if how.deepspeed and not torch.cuda.is_available():
+        import deepspeed
+
+        deepspeed.init_distributed("gloo", auto_mpi_discovery=False)
 
 
 def _error_record(error: BaseException) -> dict[str, Any]:
@@ -230,8 +247,8 @@ def _find_cause(
     endings.log_error(run_dir, message, how)
     return RunError(
         message,
-        f"Its own words are in {run_dir / f'worker-{rank}.log'}. Look at the free memory, then go "
-        f"on with `{endings.resume_command(run_dir, how)}`.",
+        f"What each worker said is in {run_dir}, worker-N.log. Look at the free memory, then go on "
+        f"with `{endings.resume_command(run_dir, how)}`.",
     )
 
 
