@@ -8,6 +8,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,8 @@ import time
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from course_lib.files import REPO_DIR, read_jsonl
 
@@ -27,7 +30,7 @@ PATIENCE_S = 120
 
 def serve() -> None:
     """Fork a child for each job that comes in as a line; answer with its id, then its end."""
-    from course_lib.training import run  # noqa: F401  what the children would load each time
+    from course_lib.training import workers  # noqa: F401  what the children would load each time
 
     for line in sys.stdin:
         child = os.fork()
@@ -50,8 +53,11 @@ def do_job(job: dict) -> None:
     status, outcome = 1, {}
     try:
         checked = config.check_config(job["config"])
-        result = run.train(checked, job["run_dir"], resume=job["resume"])
-        status, outcome = 0, {"adapter_dir": str(result.adapter_dir), "steps": result.steps}
+        if job["spread"]:
+            status, outcome = be_agent(checked, job)
+        else:
+            result = run.train(checked, job["run_dir"], resume=job["resume"])
+            status, outcome = 0, {"adapter_dir": str(result.adapter_dir), "steps": result.steps}
     except TunebookError as error:
         outcome = {"message": error.message, "next_step": error.next_step}
     except BaseException:
@@ -61,6 +67,23 @@ def do_job(job: dict) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
+
+
+def be_agent(config, job: dict) -> tuple[int, dict]:
+    """Be the process that starts the workers of a spread run, as `launch` starts it."""
+    from course_lib.training import launch, spread, workers
+
+    job_dir = Path(job["outcome"]).with_suffix("")
+    shutil.rmtree(job_dir, ignore_errors=True)
+    job_dir.mkdir()
+    run_dir, how = Path(job["run_dir"]), spread.Spread(*job["spread"])
+    launch.write_job(job_dir, config, run_dir, how, job["resume"])
+    read_end, _ = os.pipe()  # an open end: the learner's process is there
+    os.dup2(read_end, 0)
+    sys.argv[1:] = [str(job_dir)]
+    workers.main()
+    outcome = json.loads((job_dir / launch.OUTCOME_FILE).read_text())
+    return int("message" in outcome), outcome
 
 
 def make_hook(run_dir: Path, event: str, pattern: str, after: str, file_bytes: int | None = None):
@@ -93,7 +116,7 @@ class Ended:
 
 
 class Trainings:
-    """Starts trainings one after the other."""
+    """Starts trainings one after the other; `workers` are those of the last one signalled."""
 
     def __init__(self, data_dir: Path, work_dir: Path) -> None:
         self.work_dir = work_dir
@@ -122,14 +145,18 @@ class Trainings:
         self.server.wait(PATIENCE_S)
         self.server.stdout.close()
 
-    def train(self, config: dict, run_dir: Path, resume=False, at=None, signal_at=None) -> Ended:
+    def train(
+        self, config: dict, run_dir: Path, resume=False, at=None, signal_at=None, spread=(), to=None
+    ) -> Ended:
         """Train to the end, or to where `at` (see make_hook) or `signal_at` ends it.
 
-        `signal_at` is a signal and the step after whose log line it is sent.
+        `signal_at` is a signal and the step after whose log line it is sent; of a run with a
+        `spread` (nproc, strategy), the worker numbered `to` gets it instead of the agent.
         """
         output, outcome = self.work_dir / "output.txt", self.work_dir / "outcome.json"
         outcome.unlink(missing_ok=True)
         job = {"config": config, "run_dir": str(run_dir), "resume": resume, "at": at}
+        job["spread"] = spread
         self.server.stdin.write(
             json.dumps(job | {"output": str(output), "outcome": str(outcome)}) + "\n"
         )
@@ -137,10 +164,17 @@ class Trainings:
         if signal_at:
             number, step = signal_at
             wait_for_step(run_dir, step, child)
-            os.kill(child, number)
+            self.workers = workers_of(child)
+            os.kill(child if to is None else self.workers[to], number)
         status = int(self.server.stdout.readline())
         result = json.loads(outcome.read_text()) if outcome.is_file() else {}
         return Ended(status, output.read_text(), result)
+
+
+def workers_of(agent: int) -> list[int]:
+    """Process ids of an agent's workers, by rank: it starts them one after the other."""
+    children = psutil.Process(agent).children()
+    return [child.pid for child in sorted(children, key=lambda one: (one.create_time(), one.pid))]
 
 
 def wait_for_step(run_dir: Path, step: int, child: int) -> None:
