@@ -2,10 +2,7 @@
 
 from typing import Any
 
-import torch
-
-from course_lib.model import loading
-from course_lib.training import plan, rows
+from course_lib.training import plan, prediction
 from course_lib.training.config import TrainConfig
 
 
@@ -22,11 +19,7 @@ def make_plan(config: TrainConfig, nproc: int = 1) -> plan.RunPlan:
     Raises:
         TunebookError: what training would refuse: data, base model, warm-up.
     """
-    tokenizer = rows.load_tokenizer(config)
-    if config.bits == 4:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        loading.check_nf4_widths(config.base_model, device)
-    return plan.plan_run(config, rows.prepare_data(config, tokenizer), nproc)
+    return prediction.Predictor().predict(config, nproc=nproc).plan
 
 
 def plan_json(run_plan: plan.RunPlan) -> dict[str, Any]:

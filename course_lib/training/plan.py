@@ -1,6 +1,7 @@
 """What a run will do, worked out before anything runs."""
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -89,7 +90,7 @@ def plan_run(config: TrainConfig, data: TrainingData, nproc: int = 1) -> RunPlan
         total_steps=total_steps,
         warmup_steps=warmup_steps,
         save_steps=config.save_steps(steps_per_epoch),
-        peak_rate=max(learning_rates(config, total_steps, warmup_steps)),
+        peak_rate=_peak_rate(config, total_steps, warmup_steps),
         warnings=tuple(_warnings(config, data, total_steps, packs_per_micro_step)),
     )
     _refuse_weak_rate(config, plan)
@@ -107,14 +108,23 @@ def learning_rates(config: TrainConfig, total_steps: int, warmup_steps: int) -> 
     Returns:
         One rate for each step, from transformers' own scheduler.
     """
+    share = _share_of_rate(config, total_steps, warmup_steps)
+    return [config.learning_rate * share(step) for step in range(total_steps)]
+
+
+def _share_of_rate(
+    config: TrainConfig, total_steps: int, warmup_steps: int
+) -> Callable[[int], float]:
+    """What the scheduler multiplies the rate with at a step."""
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=config.learning_rate)
     scheduler = get_scheduler(config.lr_scheduler_type, optimizer, warmup_steps, total_steps)
-    rates = []
-    for _ in range(total_steps):
-        rates.append(scheduler.get_last_lr()[0])
-        optimizer.step()
-        scheduler.step()
-    return rates
+    return scheduler.lr_lambdas[0]
+
+
+def _peak_rate(config: TrainConfig, total_steps: int, warmup_steps: int) -> float:
+    """The rate right behind the warm-up: none is higher, and a billion steps need no list."""
+    share = _share_of_rate(config, total_steps, warmup_steps)
+    return config.learning_rate * share(min(warmup_steps, total_steps - 1))
 
 
 def _refuse_weak_rate(config: TrainConfig, plan: RunPlan) -> None:

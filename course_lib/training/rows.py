@@ -3,7 +3,7 @@
 import itertools
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -174,12 +174,17 @@ def load_tokenizer(config: TrainConfig) -> PreTrainedTokenizerBase:
     return named_templates.with_template(tokenizer, config.prompt_template)
 
 
-def prepare_data(config: TrainConfig, tokenizer: PreTrainedTokenizerBase) -> TrainingData:
+def prepare_data(
+    config: TrainConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    on_row: Callable[[int], None] | None = None,
+) -> TrainingData:
     """Tokenize, mask and pack a config's data.
 
     Args:
         config: names the files, max_length, packing and loss_turns.
         tokenizer: from `load_tokenizer`.
+        on_row: is told how many rows have been read; what it raises ends the reading.
 
     Returns:
         The packs and their counts.
@@ -192,7 +197,8 @@ def prepare_data(config: TrainConfig, tokenizer: PreTrainedTokenizerBase) -> Tra
     # Windows removes no open file; there they stay in memory.
     with tempfile.TemporaryDirectory(prefix="tunebook-") as folder:
         out_dir = Path(folder) / "rows" if os.name == "posix" else None
-        prepared = prepare.prepare_rows(iter_rows(config), tokenizer, settings, out_dir)
+        stream = _told(iter_rows(config), on_row)
+        prepared = prepare.prepare_rows(stream, tokenizer, settings, out_dir)
     report = prepared.report
     return TrainingData(
         packs=prepared.packs,
@@ -203,3 +209,12 @@ def prepare_data(config: TrainConfig, tokenizer: PreTrainedTokenizerBase) -> Tra
         dropped_rows=len(report.dropped),
         split_rows=report.split_rows,
     )
+
+
+def _told(
+    stream: Iterable[dict[str, Any]], on_row: Callable[[int], None] | None
+) -> Iterator[dict[str, Any]]:
+    for number, row in enumerate(stream, 1):
+        if on_row:
+            on_row(number)
+        yield row

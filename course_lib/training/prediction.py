@@ -1,0 +1,177 @@
+"""What a config will cost and do, before anything runs: steps, trained weights, memory."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+from course_lib.errors import DataError
+from course_lib.model import estimate, loading
+from course_lib.training import plan, rows
+from course_lib.training.config import TrainConfig
+
+# the fields that rows and packs depend on; all others change nothing in them
+DATA_FIELDS = (
+    "base_model",
+    "train_data",
+    "assistant_name",
+    "max_length",
+    "prompt_template",
+    "packing",
+    "loss_turns",
+)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a run will do and need.
+
+    Attributes:
+        plan: rows, packs, steps, rates.
+        trainable: weights that are trained.
+        weights: weights of the base and the adapter together.
+        memory: what training needs at its peak, estimated with full packs.
+        free_bytes: memory that is free now, on the GPU where there is one.
+        warnings: what a learner should know before starting, in plain words.
+    """
+
+    plan: plan.RunPlan
+    trainable: int
+    weights: int
+    memory: estimate.Memory
+    free_bytes: int
+    warnings: tuple[str, ...]
+
+    def facts(self) -> dict[str, str]:
+        """The numbers in words, by name, in the order to read them."""
+        run = self.plan
+        cut = run.truncated_rows / run.rows
+        left_out = f", {run.dropped_rows:,} left out" if run.dropped_rows else ""
+        return {
+            "rows": f"{run.rows:,} in an epoch; {run.truncated_rows:,} cut ({cut:.1%}){left_out}",
+            "packs": f"{run.packs:,} in an epoch, {run.packs_per_step:,} in an optimizer step",
+            "steps": f"{run.total_steps:,} optimizer steps in all, "
+            f"{run.steps_per_epoch:,} in an epoch; warm-up {run.warmup_steps:,}",
+            "loss": f"{run.loss_tokens:,} of {run.tokens:,} tokens carry loss "
+            f"({run.loss_tokens / run.tokens:.0%})",
+            "trained": f"{self.trainable:,} of {self.weights:,} weights "
+            f"({self.trainable / self.weights:.2%})",
+            "memory": f"about {in_words(self.memory.total)} at the peak "
+            f"(weights {in_words(self.memory.weights)}, "
+            f"adapter and optimizer {in_words(self._adapter_bytes())}, "
+            f"activations {in_words(self.memory.activations)}); "
+            f"{in_words(self.free_bytes)} are free here",
+        }
+
+    def _adapter_bytes(self) -> int:
+        return self.memory.adapter + self.memory.gradients + self.memory.optimizer
+
+
+class Predictor:
+    """Predicts config after config; data is read again only when its fields or files change."""
+
+    def __init__(self) -> None:
+        self._key: Any = None
+        self._data: rows.TrainingData | None = None
+
+    def predict(
+        self, config: TrainConfig, on_row: Callable[[int], None] | None = None, nproc: int = 1
+    ) -> Prediction:
+        """Work out a run.
+
+        Args:
+            config: the run's config.
+            on_row: is told how many rows have been read; what it raises ends the reading.
+            nproc: processes that share each step.
+
+        Returns:
+            The prediction.
+
+        Raises:
+            TunebookError: what training would refuse: base model, layers, data, warm-up.
+        """
+        shape = estimate.read_shape(config.base_model)
+        trainable = estimate.adapter_weights(shape, config.r, config.target_modules)
+        if config.bits == 4:
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+            loading.check_nf4_widths(config.base_model, device)
+        run_plan = plan.plan_run(config, self._read_data(config, on_row), nproc)
+        memory = estimate.estimate_memory(shape, _setting(config))
+        free = free_bytes()
+        return Prediction(
+            plan=run_plan,
+            trainable=trainable,
+            weights=shape.weights + trainable,
+            memory=memory,
+            free_bytes=free,
+            warnings=(*run_plan.warnings, *_memory_warnings(config, memory.total, free)),
+        )
+
+    def _read_data(
+        self, config: TrainConfig, on_row: Callable[[int], None] | None
+    ) -> rows.TrainingData:
+        key = (config.model_dump(include=set(DATA_FIELDS)), _stamps(config))
+        if self._data is None or key != self._key:
+            self._data = None  # one data set at a time
+            tokenizer = rows.load_tokenizer(config)
+            self._data, self._key = rows.prepare_data(config, tokenizer, on_row), key
+        return self._data
+
+
+def _stamps(config: TrainConfig) -> list[tuple[str, int, int]]:
+    """Times and sizes of the data files, to see when one was edited."""
+    found = []
+    for source in config.train_data:
+        try:
+            place = rows.find_source(source.path)
+        except DataError:
+            continue  # reading it tells what is wrong
+        if isinstance(place, Path):
+            files = sorted(place.rglob("*")) if place.is_dir() else [place]
+            states = [(file, file.stat()) for file in files if file.is_file()]
+            found += [(str(file), state.st_mtime_ns, state.st_size) for file, state in states]
+    return found
+
+
+def _setting(config: TrainConfig) -> estimate.Setting:
+    return estimate.Setting(
+        bits=config.bits,
+        r=config.r,
+        target_modules=config.target_modules,
+        tokens=config.per_device_train_batch_size * config.max_length,
+        gradient_checkpointing=config.gradient_checkpointing,
+        compute_bytes=loading.compute_dtype().itemsize,
+    )
+
+
+def free_bytes() -> int:
+    """Memory that is free now: the GPU's where there is one, else the machine's."""
+    if torch.cuda.is_available():
+        return torch.cuda.mem_get_info()[0]
+    return psutil.virtual_memory().available
+
+
+def _memory_warnings(config: TrainConfig, needed: int, free: int) -> list[str]:
+    if needed <= free:
+        return []
+    ways = ["lower max_length or per_device_train_batch_size"]
+    ways += [] if config.gradient_checkpointing else ["set gradient_checkpointing"]
+    ways += [] if config.bits == 4 else ["use bits: 4"]
+    return [
+        f"Training needs about {in_words(needed)} of memory and {in_words(free)} are free: "
+        f"{', or '.join(ways)}."
+    ]
+
+
+def in_words(count: int) -> str:
+    """Bytes for reading: 1,572,864 are "1.5 MiB".
+
+    Args:
+        count: bytes.
+    """
+    if count < estimate.GIB:
+        return f"{count / 2**20:,.1f} MiB"
+    return f"{count / estimate.GIB:,.1f} GiB"
