@@ -6,6 +6,7 @@ text is read back before anybody gets it.
 """
 
 import difflib
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -126,6 +127,41 @@ def _types(name: str) -> list[Any]:
 def choices(name: str) -> list[str]:
     """The values of a field of kind "choice", as texts."""
     return [str(value) for part in _types(name) for value in typing.get_args(part)]
+
+
+def limits(name: str) -> str:
+    """The bounds of a number in words, such as "at least 1, at most 1024"; empty without any.
+
+    Args:
+        name: the field.
+    """
+    words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+    found = TrainConfig.model_fields[name].metadata
+    pairs = [(word, getattr(bound, key, None)) for bound in found for key, word in words.items()]
+    return ", ".join(f"{word} {value}" for word, value in pairs if value is not None)
+
+
+def group_of(name: str) -> str:
+    """The group that a field belongs to: model, data, adapter, optimizer, evaluation, runtime."""
+    return TrainConfig.model_fields[name].json_schema_extra["group"]
+
+
+def fields_at(place: str, problem: str) -> list[str]:
+    """The fields at which a problem is to be shown.
+
+    Args:
+        place: from `config.find_problems`.
+        problem: what is wrong there.
+
+    Returns:
+        The field of the place; for a rule about several fields those that it names; none for a
+        key that no config has.
+    """
+    field = place.split(".")[0]
+    if field in NAMES:
+        return [field]
+    words = set(re.findall(r"\w+", problem)) if place == "config" else set()
+    return [name for name in NAMES if name in words]
 
 
 def field_texts(start: Start) -> dict[str, str]:

@@ -71,9 +71,14 @@ class Prediction:
 
 
 class Predictor:
-    """Predicts config after config; data is read again only when its fields or files change."""
+    """Predicts config after config; data is read again only when its fields or files change.
+
+    Attributes:
+        field: the config field whose value is being used; after an error, the one to correct.
+    """
 
     def __init__(self) -> None:
+        self.field = "base_model"
         self._key: Any = None
         self._data: rows.TrainingData | None = None
 
@@ -93,12 +98,18 @@ class Predictor:
         Raises:
             TunebookError: what training would refuse: base model, layers, data, warm-up.
         """
+        self.field = "base_model"
         shape = estimate.read_shape(config.base_model)
+        self.field = "target_modules"
         trainable = estimate.adapter_weights(shape, config.r, config.target_modules)
+        self.field = "bits"
         if config.bits == 4:
             device = "cuda" if torch.cuda.is_available() else "cpu"
             loading.check_nf4_widths(config.base_model, device)
-        run_plan = plan.plan_run(config, self._read_data(config, on_row), nproc)
+        self.field = "train_data"
+        data = self._read_data(config, on_row)
+        self.field = "warmup_steps"
+        run_plan = plan.plan_run(config, data, nproc)
         memory = estimate.estimate_memory(shape, _setting(config))
         free = free_bytes()
         return Prediction(

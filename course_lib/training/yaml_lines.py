@@ -141,7 +141,7 @@ def replace(text: str, name: str, fragment: str | None, order: Sequence[str] = (
         column, comment = block.comment()
         head, *rest = f"{name}:{fragment}".split("\n")
         if comment:
-            head = f"{head:<{max(column - 1, len(head) + 1)}} {comment}"
+            head = f"{head:<{max(column - 1, len(head))}} {comment}"
         new = [head, *rest]
     return "\n".join([*lines[: block.start], *new, *lines[block.end :]])
 

@@ -160,17 +160,60 @@ def test_unknown_keys_are_problems_until_they_are_dropped(tmp_path):
     assert made.text == "r: 8\nseed: 3\n"
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("r", "at least 1, at most 1024"),
+        ("warmup_ratio", "at least 0, below 1"),
+        ("learning_rate", "above 0, at most 1"),
+        ("max_steps", "at least 1"),
+        ("bits", ""),
+    ],
+)
+def test_bounds_in_words(name, words):
+    assert config_text.limits(name) == words
+
+
+@pytest.mark.parametrize(
+    ("texts", "fields"),
+    [
+        ({"r": "0"}, ["r"]),
+        ({"train_data": "- limit: 1"}, ["train_data"]),
+        ({"save_every_steps": "2"}, ["save_every_steps", "save_every_epochs"]),
+        ({"assistant_name": ""}, ["assistant_name", "suite"]),
+    ],
+)
+def test_a_problem_is_shown_at_the_fields_that_it_is_about(texts, fields):
+    (problem,) = draft_of(config_text.open_start(PRESET), **texts).problems
+    assert config_text.fields_at(*problem) == fields
+    assert config_text.fields_at("lerning_rate", "unknown key; did you mean learning_rate?") == []
+
+
+def test_every_field_has_a_group():
+    groups = list(dict.fromkeys(map(config_text.group_of, config_text.NAMES)))
+    assert groups == ["model", "data", "adapter", "optimizer", "evaluation", "runtime"]
+
+
 # --- the new file ---
 
 
-def test_only_the_lines_of_changed_fields_are_new():
-    made = draft_of(config_text.open_start(PRESET), r="8", assistant_name="Ada: 2", max_steps="9")
-    assert config_text.difference(config_text.open_start(PRESET), made.text, "mine") == (
-        f"--- {PRESET}\n+++ mine\n@@ -5,3 +5,3 @@\n \n"
-        "-assistant_name: Xiaoming      # <- your name here\n"
-        "+assistant_name: 'Ada: 2'      # <- your name here\n"
-        " train_data:\n@@ -14,3 +14,3 @@\n \n-r: 64\n+r: 8\n lora_alpha: 128\n"
-        "@@ -23,2 +23,3 @@\n num_train_epochs: 3\n+max_steps: 9\n "
+def test_only_the_lines_of_changed_fields_are_new(tmp_path):
+    start = start_of(
+        tmp_path,
+        "# mine\nbits: 4\nassistant_name: Ada      # <- your name here\n\nr: 64\nlora_alpha: 128\n"
+        "num_train_epochs: 3\n\nseed: 1\n",
+    )
+    made = draft_of(start, r="8", assistant_name="Ada: 2", max_steps="9", seed="1")
+    assert made.text == (
+        "# mine\nbits: 4\nassistant_name: 'Ada: 2' # <- your name here\n\nr: 8\nlora_alpha: 128\n"
+        "num_train_epochs: 3\nmax_steps: 9\n\nseed: 1\n"
+    )
+    shown = config_text.difference(start, made.text, "new").replace(str(start.path), "old")
+    assert shown == (
+        "--- old\n+++ new\n@@ -2,8 +2,9 @@\n bits: 4\n"
+        "-assistant_name: Ada      # <- your name here\n"
+        "+assistant_name: 'Ada: 2' # <- your name here\n \n-r: 64\n+r: 8\n lora_alpha: 128\n"
+        " num_train_epochs: 3\n+max_steps: 9\n \n seed: 1"
     )
 
 

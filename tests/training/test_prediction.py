@@ -105,10 +105,11 @@ def test_reading_tells_each_row_and_can_be_ended(data_file):
         ({"warmup_steps": 500}, RunError, "never passes"),
     ],
 )
-def test_what_training_would_refuse_is_told(data_file, values, error, match):
+def test_what_training_would_refuse_is_told_with_its_field(data_file, values, error, match):
     predictor = prediction.Predictor()
     with pytest.raises(error, match=match):
         predictor.predict(config_of(data_file, **values))
+    assert [predictor.field] == list(values)
     assert predictor.predict(config_of(data_file)).plan.rows == 30
 
 
