@@ -11,7 +11,7 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from course_lib.files import append_jsonl
-from course_lib.training import checkpoints
+from course_lib.training import checkpoints, claim
 from course_lib.training.result import LOG_FILE, SAMPLES_FILE
 
 Replier = Callable[[Sequence[str]], list[str]]  # prompts -> the model's replies
@@ -58,7 +58,7 @@ class Clock:
 
 @dataclass
 class ProgressLog(TrainerCallback):
-    """Write one JSON line for each event of a run: begin, log, checkpoint, end."""
+    """Write one JSON line for each event of a run: begin, log, checkpoint, stopped or end."""
 
     run_dir: Path
     clock: Clock
@@ -96,8 +96,8 @@ class ProgressLog(TrainerCallback):
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Say that the run ended, and how long it trained."""
-        self._write("end", state)
+        """Say that the run ended or was stopped, and how long it trained."""
+        self._write("end" if state.global_step >= state.max_steps else "stopped", state)
 
     def _write(self, event: str, state: TrainerState, **numbers: Any) -> None:
         record = {
@@ -183,6 +183,25 @@ class CheckpointScores(TrainerCallback):
         if self.is_main:
             append_jsonl(self.run_dir / checkpoints.SCORES_FILE, {"step": step, **record})
         self.scored.add(step)
+
+
+@dataclass
+class StopWhenAsked(TrainerCallback):
+    """End a run at the end of an optimizer step, with a checkpoint, when somebody asks for it."""
+
+    run_dir: Path
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Look whether somebody did. Of several processes, all stop at the same step."""
+        is_wanted = claim.is_stop_wanted(self.run_dir)
+        if args.world_size > 1:
+            heard = torch.tensor(float(is_wanted), device=args.device)
+            torch.distributed.all_reduce(heard, torch.distributed.ReduceOp.MAX)
+            is_wanted = bool(heard)
+        if is_wanted and state.global_step < state.max_steps:
+            control.should_log = control.should_save = control.should_training_stop = True
 
 
 def _memory_gib() -> float:

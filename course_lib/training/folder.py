@@ -12,11 +12,12 @@ import torch
 from course_lib.errors import RunError
 from course_lib.files import read_jsonl, write_atomic
 from course_lib.model import adapters, loading
-from course_lib.training import checkpoints, endings
+from course_lib.training import checkpoints, claim, endings
 from course_lib.training.config import TrainConfig, load_config, save_config
 from course_lib.training.result import CONFIG_FILE, ENVIRONMENT_FILE, LOG_FILE, SAMPLES_FILE
 from course_lib.training.spread import ONE_PROCESS, Spread
 
+BREAKS = ("error", "stopped")  # events that are no news any more when a run goes on
 STEP_FILES = (LOG_FILE, SAMPLES_FILE, checkpoints.SCORES_FILE)
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "tokenizers")
 
@@ -38,11 +39,16 @@ def check_run(
     """
     if resume and (run_dir / CONFIG_FILE).is_file():
         _check_same_run(run_dir, config, spread)
-    elif run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
+    elif run_dir.exists() and (not run_dir.is_dir() or _holds_files(run_dir)):
         raise RunError(
             f"{run_dir} is not empty.",
             "Give another --work-dir, delete this one, or go on with --resume if it is a run.",
         )
+
+
+def _holds_files(run_dir: Path) -> bool:
+    """A killed run that had written nothing yet leaves its claim only."""
+    return any(path.name not in claim.FILES for path in run_dir.iterdir())
 
 
 def open_run(
@@ -102,7 +108,7 @@ def forget_after(path: Path, step: int) -> None:
     if not path.is_file():
         return
     records = read_jsonl(path, allow_torn=True)
-    kept = [r for r in records if r.get("step", step) <= step and r.get("event") != "error"]
+    kept = [r for r in records if r.get("step", step) <= step and r.get("event") not in BREAKS]
     lines = [json.dumps(record, ensure_ascii=False) + "\n" for record in kept]
     write_atomic(path, "".join(lines))
 

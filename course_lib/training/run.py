@@ -15,7 +15,7 @@ from course_lib.data import named_templates, packing
 from course_lib.evaluation import assistant
 from course_lib.model import loading
 from course_lib.model.quiet import quiet_libraries
-from course_lib.training import callbacks, checkpoints, endings, folder, plan, rows, spread
+from course_lib.training import callbacks, checkpoints, claim, endings, folder, plan, rows, spread
 from course_lib.training.config import TrainConfig
 from course_lib.training.result import RunResult
 from course_lib.training.spread import ONE_PROCESS, Spread
@@ -63,14 +63,20 @@ def train(
         Where the adapter is, and the seconds it took.
 
     Raises:
-        RunError: the folder is not empty, belongs to another config, the disk is full, or the
-            run was interrupted; says how to go on.
+        RunError: the folder is not empty, belongs to another config, another run is at work
+            there, the disk is full, or the run was interrupted; says how to go on.
         DataError: see `rows.load_rows`.
         ModelError: see `loading.load_model`.
     """
     run_dir = Path(work_dir)
-    if spread.is_main:
-        folder.check_run(run_dir, config, resume, spread)
+    if not spread.is_main:
+        return _train(config, run_dir, spread)
+    folder.check_run(run_dir, config, resume, spread)
+    with claim.claimed(run_dir):
+        return _train(config, run_dir, spread)
+
+
+def _train(config: TrainConfig, run_dir: Path, spread: Spread) -> RunResult:
     job = prepare(config, run_dir, spread)
     clock = callbacks.Clock()
     with quiet_libraries():
@@ -230,7 +236,8 @@ def _callbacks(
     if is_main:
         per_step = job.data.row_tokens / job.plan.steps_per_epoch
         yield callbacks.ProgressLog(run_dir, clock, per_step)
-    elif job.spread.stage < 3:
+    yield callbacks.StopWhenAsked(run_dir)
+    if not is_main and job.spread.stage < 3:
         return  # under ZeRO-3 no process has all weights: all must answer together
     if config.sample_prompts:
         every, reply_to = config.sample_every_steps, _replier(model, job)
