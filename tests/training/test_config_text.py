@@ -210,10 +210,10 @@ def test_only_the_lines_of_changed_fields_are_new(tmp_path):
     )
     shown = config_text.difference(start, made.text, "new").replace(str(start.path), "old")
     assert shown == (
-        "--- old\n+++ new\n@@ -2,8 +2,9 @@\n bits: 4\n"
+        "--- old\n+++ new\n@@ -2,7 +2,8 @@\n bits: 4\n"
         "-assistant_name: Ada      # <- your name here\n"
         "+assistant_name: 'Ada: 2' # <- your name here\n \n-r: 64\n+r: 8\n lora_alpha: 128\n"
-        " num_train_epochs: 3\n+max_steps: 9\n \n seed: 1"
+        " num_train_epochs: 3\n+max_steps: 9\n "
     )
 
 
