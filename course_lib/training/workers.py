@@ -302,3 +302,4 @@ def _end_with_agent() -> None:
 
 if __name__ == "__main__":
     main()
+    os._exit(0)  # all is written; taking the libraries down would cost a second
