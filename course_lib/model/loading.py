@@ -1,6 +1,7 @@
 """Load a tokenizer and a base model at 4, 8, 16 or 32 bits, on a CPU or a GPU, and attach LoRA."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -14,7 +15,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
+from transformers.integrations.deepspeed import deepspeed_config, is_deepspeed_zero3_enabled
 
 from course_lib.errors import ModelError
 from course_lib.files import DATA_DIR
@@ -97,7 +98,7 @@ def load_model(name: str, bits: int = 16) -> PreTrainedModel:
     if bits == 4:
         check_nf4_widths(name, device)
     try:
-        with quiet_libraries():
+        with quiet_libraries(), _zero3_holding(dtype):
             model, info = AutoModelForCausalLM.from_pretrained(
                 path,
                 dtype=dtype,
@@ -247,6 +248,21 @@ def trainable_share(model: torch.nn.Module) -> tuple[int, int]:
         total += count
         trainable += count if parameter.requires_grad else 0
     return trainable, total
+
+
+@contextmanager
+def _zero3_holding(dtype: torch.dtype) -> Iterator[None]:
+    """Have ZeRO-3, where it is on, divide the weights in their own type instead of in fp32.
+
+    It reads the type from its config. After loading, the setting goes: there it would mean that
+    the adapter is trained in bf16 too.
+    """
+    config = deepspeed_config() if is_deepspeed_zero3_enabled() else {}
+    config["bf16"] = {"enabled": dtype == torch.bfloat16}
+    try:
+        yield
+    finally:
+        del config["bf16"]
 
 
 def _quantization(bits: int, dtype: torch.dtype) -> BitsAndBytesConfig | None:
