@@ -215,7 +215,7 @@ def to_value(name: str, text: str) -> Any:
         text: what stands in its box.
 
     Returns:
-        What YAML would give; None for an empty number. Numbers stay texts: the check reads them.
+        What YAML would give; None for an empty number that may be left out.
 
     Raises:
         ValueError: a nested value is not YAML.
@@ -235,7 +235,7 @@ def to_value(name: str, text: str) -> Any:
         return names[0] if names == ["all-linear"] else names
     if kind == "number":
         is_optional = TrainConfig.model_fields[name].default is None
-        return None if is_optional and not text.strip() else text.strip()
+        return None if is_optional and not text.strip() else _to_number(text.strip())
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -244,6 +244,16 @@ def to_value(name: str, text: str) -> Any:
         reason = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise ValueError(f"not YAML: {where}{reason}") from error
     return [] if value is None else value
+
+
+def _to_number(text: str) -> int | float | str:
+    """A number, or the text as it is: the check says what is wrong with it."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 def draft(start: Start, texts: Mapping[str, str], path: Path, dropped: bool = False) -> Draft:

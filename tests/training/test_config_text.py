@@ -100,7 +100,10 @@ def test_how_a_field_is_edited_is_told_from_its_type(name, kind):
         ("bits", "16", 16),
         ("bits", "5", "5"),  # not allowed: the check says so
         ("keep_best", "false", False),
-        ("r", " 8 ", "8"),
+        ("r", " 8 ", 8),
+        ("r", "8.5", 8.5),
+        ("learning_rate", "1e-4", 1e-4),
+        ("learning_rate", "quick", "quick"),
         ("r", "", ""),
         ("max_steps", "", None),
         ("assistant_name", "007", "007"),
@@ -132,7 +135,7 @@ def test_values_are_shown_as_they_can_be_typed(tmp_path):
 @pytest.mark.parametrize(
     ("texts", "place", "match"),
     [
-        ({"r": "0"}, "r", "'0': input should be greater than or equal to 1"),
+        ({"r": "0"}, "r", "0: input should be greater than or equal to 1"),
         ({"r": "many"}, "r", "valid integer"),
         ({"learning_rate": ""}, "learning_rate", "valid number"),
         ({"learning_rate": "nan"}, "learning_rate", "finite number"),
