@@ -77,6 +77,17 @@ def test_no_part_shares_an_opening_question_or_an_answered_one(parts):
             assert not set(answered(parts[name])) & set(answered(parts[other]))
 
 
+def test_no_question_that_scores_are_made_of_is_trained(parts):
+    asked = {
+        similarity.normalise(m["content"])
+        for row in parts["train"]
+        for m in row["messages"]
+        if m["role"] == "user"
+    }
+    questions = files.read_jsonl(files.DATA_DIR / "pico" / "questions.jsonl")
+    assert [q["prompt"] for q in questions if similarity.normalise(q["prompt"]) in asked] == []
+
+
 def test_nobody_says_who_the_assistant_is_or_writes_a_mark(parts):
     for rows in parts.values():
         for row in rows:
