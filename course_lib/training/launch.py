@@ -74,9 +74,7 @@ def train_distributed(
     )
 
 
-def write_job(
-    job_dir: Path, config: TrainConfig, run_dir: Path, how: Spread, resume: bool
-) -> None:
+def write_job(job_dir: Path, config: TrainConfig, run_dir: Path, how: Spread, resume: bool) -> None:
     """Write down what the agent is to do.
 
     Args:
