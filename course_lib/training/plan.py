@@ -144,7 +144,7 @@ def _warnings(
     missing = -len(data.packs) % packs_per_micro_step
     if missing and packs_per_micro_step > config.per_device_train_batch_size:
         found.append(
-            f"{missing} packs are used twice in an epoch, so that each process has as many to do."
+            f"Packs used twice in an epoch, so that each process has as many to do: {missing}."
         )
     if total_steps < FEW_STEPS:
         found.append(f"{total_steps} optimizer steps in all: too few to change an answer.")

@@ -193,3 +193,26 @@ def test_a_plan_repeats_the_counts_of_its_data_as_plain_values():
         "save_steps": 6,
         "peak_rate": 1e-3,
     }
+
+
+@pytest.mark.parametrize(
+    ("packs", "nproc", "steps", "repeated"),
+    [
+        # 2 packs in a process's batch: 4 or 6 in a micro step
+        (8, 1, 4, 0),
+        (9, 1, 5, 0),  # one process takes a smaller last batch
+        (8, 2, 2, 0),
+        (9, 2, 3, 3),
+        (9, 3, 2, 3),
+        (3, 2, 1, 1),
+    ],
+)
+def test_processes_share_an_epoch_and_take_packs_twice_to_have_as_many(
+    packs, nproc, steps, repeated
+):
+    config = TrainConfig(per_device_train_batch_size=2, warmup_steps=0, num_train_epochs=1)
+    made = plan.plan_run(config, to_data(packs), nproc)
+    assert (made.packs_per_step, made.total_steps) == (2 * nproc, steps)
+    said = [warning for warning in made.warnings if "twice" in warning]
+    expected = f"Packs used twice in an epoch, so that each process has as many to do: {repeated}."
+    assert said == ([expected] if repeated else [])
