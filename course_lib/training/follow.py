@@ -195,6 +195,14 @@ class Follower:
         before = [record for record in self.scores if record["step"] <= step]
         return max(before, key=lambda record: record["step"], default=None)
 
+    def spread(self) -> Spread:
+        """How the run is spread over processes, as it recorded it."""
+        try:
+            record = json.loads((self.run_dir / ENVIRONMENT_FILE).read_bytes())
+            return Spread(record.get("nproc", 1), record.get("deepspeed"))
+        except (OSError, ValueError, AttributeError):
+            return Spread()
+
     def _other_version(self) -> str:
         """Why the folder is none of this version's, or an empty text."""
         self._check_config(self.run_dir / CONFIG_FILE)
@@ -248,14 +256,7 @@ class Follower:
     def _next_step(self, status: Status) -> str:
         if status not in ("stopped", "failed", "interrupted"):
             return ""
-        return f"Go on with `{endings.resume_command(self.run_dir, self._spread())}`."
-
-    def _spread(self) -> Spread:
-        try:
-            record = json.loads((self.run_dir / ENVIRONMENT_FILE).read_bytes())
-            return Spread(record.get("nproc", 1), record.get("deepspeed"))
-        except (OSError, ValueError, AttributeError):
-            return Spread()
+        return f"Go on with `{endings.resume_command(self.run_dir, self.spread())}`."
 
 
 def _problem(record: Any, file_name: str) -> str:

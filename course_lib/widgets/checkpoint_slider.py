@@ -1,6 +1,6 @@
 """Move through a run's steps: the answers, the target score and the retention score of each."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ SCORE_NAMES = {
     follow.TARGET: "target (validation): the new thing, asked in other words",
     follow.RETAINED: "retention: what the base knew, still answered right",
 }
+REPLY_STYLE = "border-left:4px solid;padding:2px 10px;margin:6px 0"
 NO_STEP = -1
 NOTHING_YET = (("no step yet", NO_STEP),)
 
@@ -90,14 +91,8 @@ class CheckpointSlider(style.Panel):
         if not answers:
             return style.line("No questions were asked up to this step.", "muted")
         asked = max(r["step"] for r in self.follower.samples if r["step"] <= step)
-        parts = [
-            f'<div style="border-left:4px solid;padding:2px 10px;margin:6px 0">'
-            f"<strong>{markdown.to_html(prompt)}</strong>"
-            f'<div dir="auto">{markdown.render(reply)}</div></div>'
-            for prompt, reply in answers
-        ]
         heading = style.heading(_when("Answers", step, asked))
-        return f'{heading}<div class="tb-line" role="status">{"".join(parts)}</div>'
+        return f'{heading}<div role="status">{replies_html(answers)}</div>'
 
     def static(self) -> display.HtmlView:
         """The step that is shown now, with nothing to move."""
@@ -113,6 +108,23 @@ class CheckpointSlider(style.Panel):
         for prompt, reply in self.follower.answers(step):
             lines += [f"  {markdown.make_visible(text)}" for text in (prompt, f"-> {reply}")]
         return display.HtmlView(page, "\n".join(lines))
+
+
+def replies_html(answers: Sequence[tuple[str, str]]) -> str:
+    """Prompts and replies, one below the other.
+
+    Args:
+        answers: from `Follower.answers`.
+
+    Returns:
+        HTML in which no text is markup of its own.
+    """
+    parts = [
+        f'<div style="{REPLY_STYLE}"><strong>{markdown.to_html(prompt)}</strong>'
+        f'<div dir="auto">{markdown.render(reply)}</div></div>'
+        for prompt, reply in answers
+    ]
+    return f'<div class="tb-line">{"".join(parts)}</div>'
 
 
 def _score_rows(

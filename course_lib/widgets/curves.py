@@ -59,9 +59,11 @@ class _Scale:
         self.low, self.high = min(values), max(values)
 
     def x(self, step: float) -> float:
+        """How far from the left a step is drawn."""
         return round(LEFT + (RIGHT - LEFT) * _share(step, self.first, self.last), 1)
 
     def y(self, value: float) -> float:
+        """How far from the top a value is drawn."""
         return round(BOTTOM - (BOTTOM - TOP) * _share(value, self.low, self.high), 1)
 
 
