@@ -78,7 +78,9 @@ def nbval_cells(path: Path, session: pytest.Session) -> list:
 
 
 def test_the_lessons_are_there():
-    assert {"00_start", "02_oasst1_qlora", "04_personal_assistant"} <= {path.stem for path in LESSONS}
+    assert {"00_start", "02_oasst1_qlora", "04_personal_assistant"} <= {
+        path.stem for path in LESSONS
+    }
 
 
 @each_lesson

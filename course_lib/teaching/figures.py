@@ -82,7 +82,7 @@ def loss_curve(
     axes.set_xlabel("optimizer steps", color=TEXT_COLOR)
     _finish(axes)
     axes.set_ylabel("loss", color=TEXT_COLOR)
-    axes.set_ylim(0, None, auto=True)
+    axes.set_ylim(0, 1.05 * max(record["loss"] for record in (*trained, *held_out)))
     return figure
 
 
