@@ -1,14 +1,17 @@
 """Static views of lessons: tables, conversations and tokens, as HTML and as plain text."""
 
 import html
+import itertools
 import math
+import re
 import unicodedata
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from course_lib.data import masking
 from course_lib.errors import DataError, UnknownNameError
+from course_lib.teaching import markdown
 
 if TYPE_CHECKING:  # slow to import
     from transformers import PreTrainedTokenizerBase
@@ -20,7 +23,16 @@ LINE = "1px solid"
 CELL_STYLE = f"border-bottom:{LINE};padding:4px 10px;text-align:{{}};vertical-align:top"
 TURN_STYLE = "border-left:{}px solid;padding:2px 10px;margin:6px 0"
 CHIP_STYLE = "display:inline-block;border-radius:3px;padding:0 3px;margin:1px;border:1px "
-WITH_LOSS, WITHOUT_LOSS = "solid", "dashed;opacity:0.5"
+WITH_LOSS, WITHOUT_LOSS = "solid", "dashed;opacity:0.65"
+# A speaker's colour is a thin layer over whatever the theme has; the name stands beside it.
+SPEAKER_STYLE = "display:inline-block;border-radius:3px;padding:1px 3px;margin:1px"
+SPEAKER_TINTS = {
+    "system": "rgba(156,39,176,0.2)",
+    "user": "rgba(33,150,243,0.22)",
+    "assistant": "rgba(76,175,80,0.28)",
+    "tool": "rgba(255,152,0,0.25)",
+}
+LONGEST_ROW = 3000  # tokens that are shown: a browser lays out more only slowly
 VISIBLE = str.maketrans({" ": "␣", "\n": "⏎", "\t": "⇥"})  # blanks of a token, to be seen
 BROKEN = "\ufffd"  # what half a character decodes to
 
@@ -96,33 +108,47 @@ def token_table(
     tokenizer: "PreTrainedTokenizerBase",
     input_ids: Sequence[int],
     labels: Sequence[int] | None = None,
+    roles: Sequence[str] | None = None,
+    position_ids: Sequence[int] | None = None,
 ) -> HtmlView:
-    """Show a row token by token; those without loss are dimmed.
+    """Show a row or a pack token by token; those without loss are dimmed.
 
     Args:
         tokenizer: turns each id into its text.
         input_ids: (tokens,); a list, a tuple or a tensor.
         labels: (tokens,), `IGNORE_INDEX` where no loss falls; None shows the tokens alone.
+        roles: (tokens,), who speaks; each speaker's stretch gets a colour and a name.
+        position_ids: (tokens,); each 0 starts a row of the pack on a line of its own.
 
     Returns:
-        The tokens in order, blanks made visible; the id and the label stand in each one's
-        hover title.
+        The tokens in order, blanks made visible; id, label and position stand in each one's
+        hover title. Of a very long row the first `LONGEST_ROW` tokens, which is said.
 
     Raises:
-        DataError: ids and labels are not of one length.
+        DataError: ids and labels, speakers or positions are not of one length.
     """
     ids = [int(i) for i in input_ids]
-    marks = None if labels is None else [int(label) for label in labels]
-    if marks is not None and len(marks) != len(ids):
-        raise DataError(
-            f"{len(ids)} ids and {len(marks)} labels do not belong together.",
-            "Give the input_ids and the labels of one row.",
-        )
-    rows = [{"token": _token_text(tokenizer, i), "id": i} for i in ids]
-    for row, label in zip(rows, marks or (), strict=marks is not None):
-        row.update({"label": label, "loss": label != masking.IGNORE_INDEX})
+    columns = {"label": labels, "speaker": roles, "position": position_ids}
+    given = {name: list(values) for name, values in columns.items() if values is not None}
+    for name, values in given.items():
+        if len(values) != len(ids):
+            raise DataError(
+                f"{len(ids)} ids and {len(values)} {name}s do not belong together.",
+                f"Give the input_ids and the {name}s of one row.",
+            )
+    shown = ids[:LONGEST_ROW]
+    rows = [{"token": _token_text(tokenizer, i), "id": i} for i in shown]
+    for name, values in given.items():
+        for row, value in zip(rows, values, strict=False):  # a long row's end is not shown
+            row[name] = value if name == "speaker" else int(value)
+    for row in rows:
+        row.update({"loss": row["label"] != masking.IGNORE_INDEX} if "label" in row else {})
+    note = _length_note(len(ids))
+    legend = _legend(ids, given.get("label"))
     text = table(rows).text if rows else "no tokens"
-    return HtmlView("".join(map(_token_html, rows)) + _legend(rows), text)
+    return HtmlView(
+        _tokens_html(rows) + note + legend, text + re.sub(r"<[^>]+>", "\n", note).rstrip()
+    )
 
 
 def _cell_text(value: Any, is_percent: bool) -> str:
@@ -134,7 +160,7 @@ def _cell_text(value: Any, is_percent: bool) -> str:
         return f"{100 * value:.0f} %"
     if isinstance(value, float):
         return f"{value:,.0f}" if 1000 <= abs(value) < math.inf else f"{value:.3g}"
-    return str(value)
+    return markdown.make_visible(str(value))
 
 
 def _is_number(value: Any) -> bool:
@@ -171,7 +197,7 @@ def _turn(number: int, message: Mapping[str, str]) -> tuple[str, str]:
                 f"message {number}: {name} is {message.get(name)!r}, expected a text.",
                 'Write {"role": "user", "content": "Hello!"}.',
             )
-    return message["role"], message["content"]
+    return message["role"], markdown.make_visible(message["content"])
 
 
 def _turn_html(role: str, content: str) -> str:
@@ -186,20 +212,66 @@ def _token_text(tokenizer: "PreTrainedTokenizerBase", token_id: int) -> str:
     text = tokenizer.decode([token_id], clean_up_tokenization_spaces=False)
     if BROKEN in text:  # a rare character takes several tokens: show the tokenizer's own spelling
         text = tokenizer.convert_ids_to_tokens(token_id)
-    return text.translate(VISIBLE)
+    return markdown.make_visible(text.translate(VISIBLE))
+
+
+def _tokens_html(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Chips; a pack's rows one below the other, each speaker's stretch in its colour."""
+    packed = [list(group) for _, group in itertools.groupby(rows, _row_counter())]
+    if len(packed) == 1 and not rows[0].get("position"):
+        return _turns_html(packed[0])
+    return "".join(
+        f'<div style="{TURN_STYLE.format(2)}"><small>row {number} of the pack: {len(row)} tokens, '
+        f"positions {row[0]['position']} to {row[-1]['position']}</small><br>{_turns_html(row)}"
+        "</div>"
+        for number, row in enumerate(packed, 1)
+    )
+
+
+def _row_counter() -> Callable[[Mapping[str, Any]], int]:
+    """Numbers the rows of a pack: a new one starts where positions start again."""
+    numbers = itertools.count()
+    current = 0
+
+    def number(row: Mapping[str, Any]) -> int:
+        nonlocal current
+        if row.get("position") == 0:
+            current = next(numbers)
+        return current
+
+    return number
+
+
+def _turns_html(rows: Sequence[Mapping[str, Any]]) -> str:
+    parts = []
+    for speaker, turn in itertools.groupby(rows, lambda row: row.get("speaker")):
+        chips = "".join(map(_token_html, turn))
+        if speaker is None:
+            parts.append(chips)
+            continue
+        tint = SPEAKER_TINTS.get(speaker, "rgba(128,128,128,0.15)")
+        name = f"<small><strong>{html.escape(speaker)}</strong></small> "
+        parts.append(f'<span style="{SPEAKER_STYLE};background-color:{tint}">{name}{chips}</span>')
+    return "".join(parts)
 
 
 def _token_html(row: Mapping[str, Any]) -> str:
-    label = f", label {row['label']}" if "label" in row else ""
+    names = [name for name in ("label", "position", "speaker") if name in row]
+    title = ", ".join([f"id {row['id']}", *(f"{name} {row[name]}" for name in names)])
     style = CHIP_STYLE + (WITH_LOSS if row.get("loss", True) else WITHOUT_LOSS)
-    return f'<span style="{style}" title="id {row["id"]}{label}">{html.escape(row["token"])}</span>'
+    return f'<span style="{style}" title="{html.escape(title)}">{html.escape(row["token"])}</span>'
 
 
-def _legend(rows: Sequence[Mapping[str, Any]]) -> str:
-    if not rows or "loss" not in rows[0]:
-        return f"<p>{len(rows)} tokens</p>"
-    with_loss = sum(row["loss"] for row in rows)
-    return f"<p>{len(rows)} tokens: {with_loss} with loss, {len(rows) - with_loss} without</p>"
+def _length_note(n_tokens: int) -> str:
+    more = n_tokens - LONGEST_ROW
+    return f"<p>{more:,} more tokens are not shown</p>" if more > 0 else ""
+
+
+def _legend(ids: Sequence[int], labels: Sequence[int] | None) -> str:
+    if labels is None or not ids:
+        return f"<p>{len(ids)} tokens</p>"
+    with_loss = sum(int(label) != masking.IGNORE_INDEX for label in labels)
+    return f"<p>{len(ids)} tokens: {with_loss} with loss, {len(ids) - with_loss} without</p>"
 
 
 def _escape(text: str) -> str:

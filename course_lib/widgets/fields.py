@@ -60,6 +60,7 @@ class FieldRow(w.VBox):
 
     @text.setter
     def text(self, text: str) -> None:
+        """Put a text into the box."""
         if self.kind == "switch":
             self.box.value = text == "true"
             self._kept = "" if text in ("true", "false") else text

@@ -119,9 +119,60 @@ def test_no_tokens_are_no_error(pico_tokenizer):
     assert repr(display.token_table(pico_tokenizer, [], [])) == "no tokens"
 
 
-def test_labels_of_another_row_are_an_error(pico_tokenizer):
+def test_labels_speakers_or_positions_of_another_row_are_an_error(pico_tokenizer):
     with pytest.raises(DataError, match="2 ids and 1 labels"):
         display.token_table(pico_tokenizer, [5, 6], [5])
+    with pytest.raises(DataError, match="2 ids and 1 speakers"):
+        display.token_table(pico_tokenizer, [5, 6], [5, 6], ["user"])
+    with pytest.raises(DataError, match="2 ids and 3 positions"):
+        display.token_table(pico_tokenizer, [5, 6], position_ids=[0, 1, 2])
+
+
+def test_speakers_have_a_name_and_a_thin_colour(pico_tokenizer):
+    roles = ["user", "user", "assistant", "somebody <b>"]
+    view = display.token_table(pico_tokenizer, [5, 6, 7, 8], [X, X, 7, 8], roles)
+    names = re.findall(r"<small><strong>(.+?)</strong>", html_of(view))
+    assert names == ["user", "assistant", "somebody &lt;b&gt;"]
+    tints = re.findall(r"rgba\(([^)]+)\)", html_of(view))
+    assert len(set(tints)) == 3
+    assert all(float(tint.split(",")[3]) <= 0.3 for tint in tints)  # the theme shows through
+    assert 'title="id 7, label 7, speaker assistant"' in html_of(view)
+    assert repr(view).splitlines()[0].split() == ["token", "id", "label", "speaker", "loss"]
+
+
+def test_a_packs_rows_stand_apart_with_their_positions(pico_tokenizer):
+    view = display.token_table(
+        pico_tokenizer, range(5, 10), range(5, 10), position_ids=[0, 1, 0, 1, 2]
+    )
+    heads = re.findall(r"<small>(row .+?)</small>", html_of(view))
+    assert heads == [
+        "row 1 of the pack: 2 tokens, positions 0 to 1",
+        "row 2 of the pack: 3 tokens, positions 0 to 2",
+    ]
+    assert 'title="id 9, label 9, position 2"' in html_of(view)
+    alone = display.token_table(pico_tokenizer, [5, 6], position_ids=[0, 1])
+    assert "of the pack" not in html_of(alone)
+
+
+def test_of_a_very_long_row_the_beginning_is_shown_and_that_is_said(pico_tokenizer):
+    ids = [5] * (display.LONGEST_ROW + 7)
+    view = display.token_table(pico_tokenizer, ids, ids)
+    assert html_of(view).count("<span") == display.LONGEST_ROW
+    assert "7 more tokens are not shown" in html_of(view)
+    assert repr(view).splitlines()[-1] == "7 more tokens are not shown"
+    assert f"{len(ids)} tokens: {len(ids)} with loss" in html_of(view)
+
+
+@pytest.mark.parametrize("text", ["a\x1b[31mb", "a\u202eb", "a\x00b", "a\ud800b"])
+def test_control_characters_and_turned_directions_are_shown_as_codes(text):
+    views = [
+        display.table([{"said": text}]),
+        display.chat([{"role": "user", "content": text}]),
+    ]
+    for view in views:
+        for shown in (html_of(view), repr(view)):
+            assert text[1] not in shown
+            assert re.search(r"a\\(x|u)[0-9a-f]+", shown)
 
 
 @pytest.fixture
