@@ -78,9 +78,13 @@ def nbval_cells(path: Path, session: pytest.Session) -> list:
 
 
 def test_the_lessons_are_there():
-    assert {"00_start", "02_oasst1_qlora", "04_personal_assistant"} <= {
-        path.stem for path in LESSONS
+    lessons = {
+        "00_start",
+        "02_oasst1_qlora",
+        "03_medqa_custom_data",
+        "04_personal_assistant",
     }
+    assert lessons <= {path.stem for path in LESSONS}
 
 
 @each_lesson
