@@ -30,7 +30,7 @@ def prompts(part):
 @pytest.mark.parametrize(
     ("part", "english", "chinese"),
     [
-        ("train", 105, 95),
+        ("train", 140, 95),
         ("validation", 40, 40),
         ("unseen", 40, 40),
         ("near", 26, 26),
