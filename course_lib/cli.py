@@ -153,13 +153,13 @@ def check(config: Config, nproc: Processes = 1, as_json: AsJson = False) -> None
     from course_lib.commands import findings, inspection, plans
 
     settings = _read_config(config)
-    plan = plans.make_plan(settings, nproc)
+    predicted = plans.predict(settings, nproc)
     data = inspection.inspect_config(settings)
     if as_json:
-        about = {"config": config, **plans.plan_json(plan)}
+        about = {"config": config, **plans.plan_json(predicted)}
         terminal.say_json({**about, "data": [findings.as_json(one) for one in data]})
         return
-    terminal.say(plans.plan_text(settings, plan))
+    terminal.say(plans.plan_text(settings, predicted))
     for one in data:
         terminal.say("\n" + findings.text(one))
     terminal.say_next("train", config)

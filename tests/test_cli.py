@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -224,7 +225,9 @@ def test_check_says_what_the_run_would_do(tunebook, place):
     # Twelve rows of more than 16 and at most 32 tokens: two fill a pack of 64.
     assert "rows         12 (0 truncated)\npacks        6 of at most 64 tokens\n" in plan.out
     assert "steps        2 in an epoch, 3 in all\n" in plan.out
-    assert "peak rate    0.005\ncheckpoints  every 2 steps" in plan.out
+    assert "peak rate    0.005\n" in plan.out
+    assert re.search(r"trained +[\d,]+ of [\d,]+ weights\nmemory +about [\d.]+ MiB at", plan.out)
+    assert "checkpoints  every 2 steps" in plan.out
     assert "warning: 3 optimizer steps in all" in plan.out
 
 
@@ -233,6 +236,7 @@ def test_check_gives_the_plan_as_one_json_object(tunebook, place):
     assert (plan["rows"], plan["packs"], plan["steps_per_epoch"]) == (12, 6, 2)
     assert (plan["total_steps"], plan["save_steps"], plan["peak_rate"]) == (3, 2, 0.005)
     assert plan["loss_share"] == pytest.approx(plan["loss_tokens"] / plan["tokens"], abs=1e-4)
+    assert 0 < plan["trained_weights"] < plan["weights"] < plan["memory_bytes"]
 
 
 def test_train_shows_each_event_and_where_the_adapter_is(tunebook, place):

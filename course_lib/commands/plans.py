@@ -6,7 +6,7 @@ from course_lib.training import plan, prediction
 from course_lib.training.config import TrainConfig
 
 
-def make_plan(config: TrainConfig, nproc: int = 1) -> plan.RunPlan:
+def predict(config: TrainConfig, nproc: int = 1) -> prediction.Prediction:
     """Prepare a config's data and work out its run.
 
     Args:
@@ -14,17 +14,24 @@ def make_plan(config: TrainConfig, nproc: int = 1) -> plan.RunPlan:
         nproc: processes that would share each step.
 
     Returns:
-        The plan.
+        The prediction.
 
     Raises:
         TunebookError: what training would refuse: data, base model, warm-up.
     """
-    return prediction.Predictor().predict(config, nproc=nproc).plan
+    return prediction.Predictor().predict(config, nproc=nproc)
 
 
-def plan_json(run_plan: plan.RunPlan) -> dict[str, Any]:
-    """The plan as plain data, with the share of tokens that carry loss."""
-    return {**run_plan.as_dict(), "loss_share": loss_share(run_plan)}
+def plan_json(predicted: prediction.Prediction) -> dict[str, Any]:
+    """The prediction as plain data, with the share of tokens that carry loss."""
+    return {
+        **predicted.plan.as_dict(),
+        "loss_share": loss_share(predicted.plan),
+        "trained_weights": predicted.trainable,
+        "weights": predicted.weights,
+        "memory_bytes": predicted.memory.total,
+        "warnings": predicted.warnings,
+    }
 
 
 def loss_share(run_plan: plan.RunPlan) -> float:
@@ -32,16 +39,17 @@ def loss_share(run_plan: plan.RunPlan) -> float:
     return round(run_plan.loss_tokens / run_plan.tokens, 4)
 
 
-def plan_text(config: TrainConfig, run_plan: plan.RunPlan) -> str:
-    """The plan in words.
+def plan_text(config: TrainConfig, predicted: prediction.Prediction) -> str:
+    """The prediction in words.
 
     Args:
         config: the run's config.
-        run_plan: from `make_plan`.
+        predicted: from `predict`.
 
     Returns:
         One line for each number, then the warnings.
     """
+    run_plan = predicted.plan
     left_out = f", {run_plan.dropped_rows} left out" if run_plan.dropped_rows else ""
     lines = {
         "base model": f"{config.base_model} in {config.bits} bits",
@@ -52,11 +60,16 @@ def plan_text(config: TrainConfig, run_plan: plan.RunPlan) -> str:
         "steps": f"{run_plan.steps_per_epoch:,} in an epoch, {run_plan.total_steps:,} in all",
         "warm-up": f"{run_plan.warmup_steps:,} steps",
         "peak rate": f"{run_plan.peak_rate:.2g}",
+        "trained": f"{predicted.trainable:,} of {predicted.weights:,} weights",
+        "memory": f"about {prediction.in_words(predicted.memory.total)} at the peak, "
+        f"{prediction.in_words(predicted.free_bytes)} are free",
         "checkpoints": f"every {run_plan.save_steps:,} steps and at the end",
     }
+    if run_plan.nproc > 1:
+        lines["memory"] += ", for each process"
     width = max(map(len, lines))
     text = [f"{name:<{width}}  {value}" for name, value in lines.items()]
-    return "\n".join(text + [f"warning: {warning}" for warning in run_plan.warnings])
+    return "\n".join(text + [f"warning: {warning}" for warning in predicted.warnings])
 
 
 def _batch_words(config: TrainConfig, run_plan: plan.RunPlan) -> str:
