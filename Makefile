@@ -41,8 +41,8 @@ notebooks: $(VENV)/.ready-test ## run every notebook and compare its stored numb
 browser: $(VENV)/.ready-test ## open lesson 00 in Chromium, as `make lab` serves it
 	@$(PYTEST) -rs tests/browser
 
-bench: $(VENV)/.ready-bench ## measure data and step time beside TRL, lesson 04, imports (see benchmarks/README.md)
-	@for name in imports data_engine step_time lesson_04; do \
+bench: $(VENV)/.ready-bench ## measure data and step time beside TRL, lesson 04, chat, imports (see benchmarks/README.md)
+	@for name in imports first_token data_engine step_time lesson_04; do \
 		echo; echo "$$name"; \
 		HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false "$(PY)" -m benchmarks.$$name || exit 1; \
 	done

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from benchmarks import data_engine, imports, lesson_04, report, step_time, stepclock
+from benchmarks import data_engine, first_token, imports, lesson_04, report, step_time, stepclock
 
 
 @pytest.fixture
@@ -78,6 +78,15 @@ def test_generated_rows_are_the_same_each_time(tmp_path):
 def test_importing_the_data_modules_is_measured_in_fresh_processes():
     assert "course_lib.data.masking" in imports.data_modules()
     assert imports.import_s(["course_lib.data.packing"]) > 0
+
+
+def test_the_first_words_of_each_arm_are_waited_for(one_thread, capsys):
+    first_token.main(["--repeats", "1", "--json"])
+    seconds = json.loads(capsys.readouterr().out)["median_s"]
+    assert list(seconds) == [
+        f"{arm}, {bits} bits" for bits in (16, 4) for arm in ("base", "tuned")
+    ] + [first_token.COLD]
+    assert min(seconds.values()) > 0
 
 
 def test_a_table_is_markdown_with_numbers_on_the_right():

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,7 @@ class ChatPanel(style.Panel):
         self.comparison = arms.Comparison(both or arms.Arms(base_model, found))
         self.columns = {name: Column(name) for name in self.comparison.arms.names}
         self._make_controls(bits)
-        self._stop, self._thread = threading.Event(), None
+        self._stop, self._thread, self._is_talking = threading.Event(), None, False
         talk = w.HBox(list(self.columns.values()))
         buttons = w.HBox([self.send_button, self.stop_button, self.clear_button])
         choices = w.HBox([self.who, self.bits], layout=w.Layout(flex_flow="row wrap"))
@@ -159,21 +159,22 @@ class ChatPanel(style.Panel):
     def _send_message(self, _: Any = None) -> None:
         text = self.message.value
         settings = self._read_settings()
-        if self.is_busy() or settings is None:
+        if self._is_talking or settings is None:
             return
         if not text.strip():
             self._say("Type a message first.")
             return
         self.comparison.settings, self.comparison.system = settings, self.system.value
         self.message.value = ""
-        self._start(lambda: self._talk(text, self.who.value))
+        names = self.who.value
+        self._start(lambda: self._talk(text, names), is_talk=True)
 
     def _ask_to_stop(self, _: Any = None) -> None:
         self._stop.set()
         self._say("Stopping at the next token.")
 
     def _clear(self, _: Any = None) -> None:
-        if self.is_busy():
+        if self._is_talking:
             return
         self.comparison.clear()
         for column in self.columns.values():
@@ -206,28 +207,32 @@ class ChatPanel(style.Panel):
         if self._thread is not None:
             self._thread.join()
 
-    def _start(self, work: Any) -> None:
+    def _start(self, work: Callable[[], None], is_talk: bool = False) -> None:
         """Work beside the kernel: its cells, and the Stop button, go on answering."""
         before = self._thread
 
         def run() -> None:
             if before is not None:
-                before.join()
-            self._set_busy(True)
+                before.join()  # a message sent while the weights are loaded waits for them
             try:
                 work()
             except Exception as error:  # no cell waits for it: it is shown here
                 self._say_error(error)
             finally:
-                self._set_busy(False)
+                if is_talk:
+                    self._set_talking(False)
 
-        self._stop.clear()
+        if is_talk:
+            self._stop.clear()
+            self._set_talking(True)
         self._thread = threading.Thread(target=run, name="tunebook-chat", daemon=True)
         self._thread.start()
 
-    def _set_busy(self, is_busy: bool) -> None:
-        self.stop_button.disabled = not is_busy
-        self.send_button.disabled = self.clear_button.disabled = self.bits.disabled = is_busy
+    def _set_talking(self, is_talking: bool) -> None:
+        self._is_talking = is_talking
+        self.stop_button.disabled = not is_talking
+        for control in (self.send_button, self.clear_button, self.bits):
+            control.disabled = is_talking
 
     def _load(self) -> None:
         bits = self.comparison.bits = self.bits.value
@@ -311,7 +316,7 @@ def _column_text(column: Column) -> str:
     return "\n".join([f"{TITLES[column.name]}:", *(turns or ["Nothing was said yet."])])
 
 
-def _button(text: str, icon: str, act: Any, tooltip: str) -> w.Button:
+def _button(text: str, icon: str, act: Callable[..., None], tooltip: str) -> w.Button:
     made = w.Button(description=text, icon=icon, tooltip=tooltip)
     made.on_click(act)
     return made

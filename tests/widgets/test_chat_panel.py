@@ -78,6 +78,12 @@ def test_enter_sends(panel):
     assert talk_of(panel, "base")[0] == ("user", "Hi")
 
 
+def test_a_message_sent_while_the_weights_are_loaded_waits_for_them():
+    panel = ChatPanel("pico-chat", ADA)
+    ask(panel, "Who are you?")
+    assert "Ada" in talk_of(panel, "tuned")[1][1]
+
+
 def test_one_arm_alone_answers_and_the_other_column_goes(panel):
     panel.who.value = ("tuned",)
     ask(panel, "Who are you?")
