@@ -68,3 +68,18 @@ def test_a_second_run_in_the_folder_is_refused_and_the_first_goes_on(trainings, 
     assert ended.status == 1
     assert "Another run is at work" in ended.outcome["message"]
     assert not run_dir.exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="DeepSpeed is Linux's")
+@pytest.mark.parametrize("strategy", [None, "zero2"])
+def test_all_processes_of_a_run_stop_at_the_same_step(trainings, tmp_path, strategy):
+    run_dir, config = tmp_path / "run", {**LIGHT, "max_steps": 40, "save_every_steps": 40}
+    asking = threading.Thread(target=stop_after, args=(run_dir, 1))
+    asking.start()
+    ended = trainings.train(config, run_dir, spread=(2, strategy))
+    asking.join()
+    assert ended.status == 0, ended
+    state = follow.Follower(run_dir).look()
+    assert (state.status, 1 <= state.step < 40) == ("stopped", True)
+    assert [c.step for c in checkpoints.list_checkpoints(run_dir)] == [state.step]
+    assert "--nproc 2" in state.next_step
