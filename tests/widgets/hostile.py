@@ -51,8 +51,9 @@ TEXTS = {
     "long line": "<img src=x onerror=tripped()>" + "a" * 1_000_000,
 }
 TAGS = """
-div span p br strong em b i code pre ul ol li blockquote a table thead tbody tr th td
+div span p br small strong em b i code pre ul ol li blockquote a table thead tbody tr th td
 details summary dl dt dd figure figcaption svg g line polyline circle text title
+progress
 """
 ATTRIBUTES = """
 style class role dir title id for scope tabindex open colspan start viewbox width height x y

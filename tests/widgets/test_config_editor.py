@@ -12,25 +12,16 @@ from course_lib.errors import ConfigError, UnknownNameError
 from course_lib.training import config, config_text, prediction, rows
 from course_lib.widgets import background
 from course_lib.widgets.config_editor import ConfigEditor
+from tests.widgets import hostile
 
 PRESET = "pico_qlora_assistant_e3"
 TURNS = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]
 WAIT_S = 120
-HOSTILE = [
-    "<script>window.tripped = 1</script>",
-    '"><img src=x onerror="window.tripped = 1">',
-    "<svg onload=window.tripped=1>",
-    "[x](javascript:window.tripped=1)",
-    "</pre></div><b>bold</b>",
-    "\x1b[31mred\x1b[0m",
-    "abc\u202edcba",
-    "{{7*7}} ${7*7} $x$",
-]
 
 
 def text_of(widget):
     """What a reader sees of a widget's HTML."""
-    return html.unescape(re.sub(r"<[^>]+>", "", widget.value))
+    return hostile.look(widget.value)[0]
 
 
 @pytest.fixture(scope="module")
@@ -304,21 +295,23 @@ def test_the_static_twin_shows_the_same_state(editor):
     assert "problem: r: 0: input" in editor.static()._repr_html_()
 
 
-@pytest.mark.parametrize("text", [*HOSTILE, "x" * 1_000_000])
-def test_hostile_values_stay_text(editor, text):
-    for name in ("assistant_name", "base_model", "train_data", "learning_rate"):
+@pytest.mark.parametrize("kind", hostile.TEXTS)
+def test_hostile_values_stay_text(editor, kind):
+    text = hostile.TEXTS[kind]
+    editor.boxes["base_model"].value = text
+    assert editor.wait(WAIT_S)
+    assert hostile.shown(text) in text_of(editor.prediction)
+    for name in ("assistant_name", "train_data", "learning_rate"):
         editor.boxes[name].value = text
     assert editor.wait(WAIT_S)
     parts = [editor.message, editor.prediction, editor.difference, editor.title]
-    shown = "".join(p.value for p in [*parts, *(row.problem for row in editor.rows.values())])
-    shown += editor.static()._repr_html_()
-    tags = set(re.findall(r"<\s*/?\s*([a-zA-Z!?]+)", shown))
-    ours = "div table tr th td thead tbody p strong pre span br progress"
-    assert tags <= set(ours.split())
-    assert not re.search(r"<[^>]*\son\w+\s*=", shown)
-    assert "\x1b" not in shown
-    assert "\u202e" not in shown
-    assert len(shown) < 100_000
+    shown = [part.value for part in [*parts, *(row.problem for row in editor.rows.values())]]
+    for page in [*shown, editor.static()._repr_html_()]:
+        said, strange = hostile.look(page)
+        assert strange == []
+        assert not set("\x00\x08\x1b\u202e\ud800") & set(said)
+        assert len(page) < 50_000
+    assert hostile.shown(text) in hostile.look(editor.static()._repr_html_())[0]
 
 
 def test_only_the_latest_request_counts():

@@ -1,6 +1,5 @@
 """The label view without a browser: rows, packs, cuts, wrong rows, and hostile texts."""
 
-import html
 import re
 
 import pytest
@@ -10,6 +9,7 @@ from course_lib.data import masking
 from course_lib.errors import ConfigError, DataError
 from course_lib.training import config
 from course_lib.widgets.label_view import N_ROWS, LabelView
+from tests.widgets import hostile
 
 TALK = [
     {"role": "system", "content": "Be brief."},
@@ -18,20 +18,10 @@ TALK = [
     {"role": "user", "content": "Who are you?"},
     {"role": "assistant", "content": "I am Pico."},
 ]
-HOSTILE = [
-    "<script>window.tripped = 1</script>",
-    '"><img src=x onerror="window.tripped = 1">',
-    "<svg onload=window.tripped=1>",
-    "[x](javascript:window.tripped=1)",
-    "</span></div><b title=x>bold</b>",
-    "\x1b[31mred\x1b[0m",
-    "abc\u202edcba",
-    "{{7*7}} ${7*7} $x$ <|im_end|>",
-]
 
 
 def text_of(widget):
-    return html.unescape(re.sub(r"<[^>]+>", "", widget.value))
+    return hostile.look(widget.value)[0]
 
 
 def row_of(text):
@@ -172,23 +162,23 @@ def test_the_rows_of_a_config_are_those_of_its_run():
         LabelView.of_config(config.TrainConfig())
 
 
-@pytest.mark.parametrize("text", HOSTILE)
-def test_hostile_texts_stay_text(pico_tokenizer, text):
-    view = LabelView([row_of(text)], pico_tokenizer, 256)
-    for shown in (view.body.value, view.static()._repr_html_(), view.summary.value):
-        tags = set(re.findall(r"<\s*/?\s*([a-zA-Z!?]+)", shown))
-        assert tags <= {"div", "span", "small", "strong", "p", "br"}
-        assert not re.search(r"<[^>]*\son\w+\s*=", shown)
-        assert "\x1b" not in shown
-        assert "\u202e" not in shown
-    chips = re.findall(r'position \d+, speaker user">([^<]*)</span>', view.body.value)
-    said = html.unescape("".join(chips)).replace("␣", " ")
-    # a direction mark takes several tokens: they are shown in the tokenizer's spelling of bytes
-    parts = text.replace("\x1b", "\\x1b").split("\u202e")
-    assert all(part in said for part in parts)
+@pytest.mark.parametrize("kind", hostile.TEXTS)
+def test_hostile_texts_stay_text(pico_tokenizer, kind):
+    text = hostile.TEXTS[kind]
+    view = LabelView([row_of(text)], pico_tokenizer, 64 if len(text) > 1000 else 512)
+    for page in (view.body.value, view.static()._repr_html_(), view.summary.value):
+        said, strange = hostile.look(page)
+        assert strange == []
+        assert not set("\x00\x08\x1b\u202e\ud800") & set(said)
+        assert len(page) < 300_000
+    if kind == "half a character":  # no tokenizer can hold it: the row is told instead
+        assert "half of a character" in text_of(view.summary)
+        return
+    chips = "".join(re.findall(r'speaker user">([^<]*)</span>', view.body.value))
+    assert hostile.shown(text) in hostile.look(chips.replace("␣", " ").replace("⏎", "\n"))[0]
 
 
-def test_a_line_of_a_million_characters_is_shortened_and_that_is_said(pico_tokenizer):
+def test_of_a_line_of_a_million_characters_the_beginning_is_shown_and_that_is_said(pico_tokenizer):
     view = LabelView([row_of("x" * 1_000_000)], pico_tokenizer, 131_072)
     assert "more tokens are not shown" in text_of(view.body)
     assert len(view.body.value) < 2_000_000
