@@ -8,34 +8,13 @@ from typing import Any
 
 import typer
 
+from course_lib.teaching import markdown
+
 STYLE: dict[str, Any] = {  # of every group of commands
     "no_args_is_help": True,
     "rich_markup_mode": None,
     "context_settings": {"help_option_names": ["-h", "--help"]},
 }
-# They turn the reading direction: a line can show what it does not say.
-DIRECTION_MARKS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-
-
-def make_harmless(text: str) -> str:
-    """Show control characters instead of obeying them.
-
-    Args:
-        text: any text, for example a model's reply; may be a piece of a longer one.
-
-    Returns:
-        The text with line breaks and tabs as they are; of every other control character, such as
-        ESC, its code stands there.
-    """
-    return "".join(map(_visible, text))
-
-
-def _visible(character: str) -> str:
-    is_control = unicodedata.category(character) in ("Cc", "Cs") or character in DIRECTION_MARKS
-    if character in "\n\t" or not is_control:
-        return character
-    code = ord(character)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 def say(text: str = "", err: bool = False, nl: bool = True) -> None:
@@ -46,7 +25,7 @@ def say(text: str = "", err: bool = False, nl: bool = True) -> None:
         err: to stderr instead of stdout.
         nl: end the line.
     """
-    typer.echo(make_harmless(text), err=err, nl=nl)
+    typer.echo(markdown.make_visible(text), err=err, nl=nl)
 
 
 def say_json(record: Mapping[str, Any]) -> None:

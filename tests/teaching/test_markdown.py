@@ -59,7 +59,9 @@ def test_a_hostile_text_stays_text(name, show):
     ("text", "visible"),
     [
         ("a\tb\nc", "a\tb\nc"),
-        ("\x1b[31m", "\\x1b[31m"),
+        ("\x1b[2Jgone", "\\x1b[2Jgone"),  # ESC would clear a terminal
+        ("real\rfake", "real\\x0dfake"),  # CR would write over the line
+        ("\x9b31m\x7f\x07", "\\x9b31m\\x7f\\x07"),  # one-character ESC[, DEL, bell
         ("\x00\x85", "\\x00\\x85"),
         ("\u202eabc\u2069", "\\u202eabc\\u2069"),
         ("\ud800", "\\ud800"),
