@@ -357,6 +357,9 @@ def _say_result(result: "RunResult") -> None:
     table = progress.scores_table(result.run_dir, result.adapter_dir)
     if table:
         terminal.say("\n" + table)
+    note = progress.stop_note(result.run_dir)
+    if note:
+        terminal.say("\n" + note)
     terminal.say(f"\nAdapter: {result.adapter_dir}")
     terminal.say_next("chat", result.adapter_dir)
 

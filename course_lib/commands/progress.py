@@ -10,7 +10,7 @@ from typing import Any
 from course_lib.commands import terminal
 from course_lib.evaluation import report
 from course_lib.files import read_jsonl
-from course_lib.training import checkpoints, spread
+from course_lib.training import checkpoints, follow, spread
 from course_lib.training.config import TrainConfig
 from course_lib.training.result import LOG_FILE, RunResult
 from course_lib.training.spread import Spread
@@ -99,6 +99,19 @@ def event_line(record: Mapping[str, Any], total_steps: int) -> str:
         return f"{start}  loss {record['loss']:.4f}{rate}  {record['tokens']:,} tokens  {seconds}"
     words = {"begin": "begin", "checkpoint": "checkpoint saved", "end": "end"}
     return f"{start}  {words.get(record['event'], record['event'])}  {seconds}"
+
+
+def stop_note(run_dir: Path) -> str:
+    """That a run was asked to stop, and how to go on.
+
+    Args:
+        run_dir: a run folder.
+
+    Returns:
+        Two lines; empty when the run went to its end.
+    """
+    state = follow.Follower(run_dir).look()
+    return f"{state.message}\n  -> {state.next_step}" if state.status == "stopped" else ""
 
 
 def scores_table(run_dir: Path, adapter_dir: Path) -> str:

@@ -5,6 +5,7 @@ import pytest
 
 from course_lib.commands import progress
 from course_lib.files import append_jsonl
+from tests.training import run_folders as folders
 
 EVENT = {"step": 5, "train_s": 3.4}
 
@@ -64,3 +65,13 @@ def test_scores_before_stand_beside_those_of_the_recommended_checkpoint(tmp_path
 
 def test_a_run_without_scores_has_no_table(tmp_path):
     assert progress.scores_table(tmp_path, tmp_path / "checkpoint-2") == ""
+
+
+def test_a_stopped_run_says_how_to_go_on(tmp_path):
+    run_dir = folders.write(tmp_path / "run", [folders.begin(), folders.event("stopped", 7)])
+    command = f"tunebook train {run_dir}/config.yaml --work-dir {run_dir} --resume"
+    assert progress.stop_note(run_dir) == (
+        f"Stopped at step 7, as asked.\n  -> Go on with `{command}`."
+    )
+    folders.add(run_dir / "log.jsonl", folders.event("end", 20))
+    assert progress.stop_note(run_dir) == ""
