@@ -47,8 +47,9 @@ def check_run(
 
 
 def _holds_files(run_dir: Path) -> bool:
-    """A killed run that had written nothing yet leaves its claim only."""
-    return any(path.name not in claim.FILES for path in run_dir.iterdir())
+    """A run that was killed before it had a config leaves its claim and environment only."""
+    started = {*claim.FILES, ENVIRONMENT_FILE}
+    return any(path.name not in started for path in run_dir.iterdir())
 
 
 def open_run(

@@ -15,6 +15,25 @@ import yaml
 from course_lib.errors import ConfigError
 
 
+class _SetTwiceError(yaml.YAMLError):
+    """Two lines give one key a value."""
+
+
+class _OneValueLoader(yaml.SafeLoader):
+    """YAML's own reader lets the last of two equal keys win and says nothing."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        lines: dict[str, int] = {}
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            line = key.start_mark.line + 1
+            if key.value in lines:
+                raise _SetTwiceError(
+                    f"line {line}: {key.value} is set already in line {lines[key.value]}."
+                )
+            lines[key.value] = line
+        return super().construct_mapping(node, deep)
+
+
 def read_text(path: Path) -> str:
     """The text of a config file.
 
@@ -46,7 +65,9 @@ def read_values(text: str, path: Path) -> dict[str, Any]:
         ConfigError: it is not YAML, or no lines of keys and values.
     """
     try:
-        values = yaml.safe_load(text)
+        values = yaml.load(text, _OneValueLoader)  # noqa: S506 (a SafeLoader)
+    except _SetTwiceError as error:
+        raise ConfigError(f"{path}, {error}", "Keep one of the two lines.") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not YAML: {error}", "Compare with a fresh copy.") from error
     if not isinstance(values, dict):

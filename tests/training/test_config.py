@@ -286,6 +286,12 @@ def test_a_name_without_problem_is_safe_to_fill_in(name):
         (b"- a\n- b\n", "holds list, expected lines such as"),
         (b"just text", "holds str, expected lines such as"),
         (b"r: [1\n", "is not YAML"),
+        (b"? [1, 2]\n: 3\n", "is not YAML"),
+        (b"r: 8\nbits: 4\nr: 16\n", "line 3: r is set already in line 1"),
+        (
+            b"train_data:\n  - path: a.jsonl\n    path: b.jsonl\n",
+            "line 3: path is set already in line 2",
+        ),
         (b"r: \xff\xfe\n", "is not YAML"),
         (b"!!python/object/apply:os.getcwd []\n", "is not YAML"),
     ],

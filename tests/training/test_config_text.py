@@ -263,7 +263,6 @@ def test_a_new_file_means_what_was_typed_and_keeps_its_comments(texts):
         ("r:   8   # rank", True),
         ("r:\n  8 # rank\n# end\n", True),
         ("{r: 8, seed: 3} # rank\n", False),
-        ("r: 8\nr: 9\n", False),  # YAML takes the last one
     ],
 )
 def test_files_of_all_shapes_are_changed_rightly(tmp_path, text, has_comments):

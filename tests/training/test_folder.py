@@ -43,6 +43,14 @@ def test_a_missing_or_empty_folder_may_be_used_and_checking_writes_nothing(tmp_p
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_run_killed_before_it_had_a_config_may_start_again(tmp_path, resume):
+    (tmp_path / "environment.json").write_text("{}")
+    folder.check_run(tmp_path, CONFIG, resume)
+    assert folder.open_run(tmp_path, CONFIG) is None
+    assert load_config(tmp_path / "config.yaml") == CONFIG
+
+
 def test_a_folder_with_files_is_refused_and_untouched(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     for resume in (False, True):  # it is no run, so there is nothing to go on with
