@@ -11,7 +11,7 @@ REPORTS ?=
 
 PYTEST = $(TEST_ENV) "$(PY)" -m pytest -q $(if $(REPORTS),"--junitxml=$(REPORTS)/$@.xml") $(PYTEST_ARGS)
 TEST_ENV = HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false OMP_NUM_THREADS=1 TUNEBOOK_TIER=pico
-NBVAL = --nbval-lax --nbval-current-env --nbval-cell-timeout=120 \
+NBVAL = --nbval-lax --nbval-current-env --nbval-cell-timeout=300 \
 	--nbval-kernel-startup-timeout=120 --nbval-sanitize-with=tests/nbval_sanitize.cfg
 
 .DEFAULT_GOAL := help
