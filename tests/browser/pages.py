@@ -1,0 +1,67 @@
+"""A notebook of a test's own, open in JupyterLab: cells are run, and nothing may complain."""
+
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import nbformat
+
+from course_lib.files import REPO_DIR
+
+LOAD_MS = 90_000
+STARTED = re.compile(r"\[(\*|\d+)\]")
+RUNS_DIR = REPO_DIR / "runs"  # git leaves it alone, and the server shows it
+# Set by anything that a hostile text gets to run.
+HOOK = "window.tripped = []; window.alert = text => window.tripped.push(text);"
+
+
+@contextmanager
+def work_dir() -> Iterator[Path]:
+    """A folder that the server shows, removed in the end."""
+    RUNS_DIR.mkdir(exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=RUNS_DIR, prefix="browser_"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_notebook(folder: Path, sources: Sequence[str]) -> Path:
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    path = folder / "lesson.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), path)
+    return path
+
+
+@contextmanager
+def opened(lab, browser, notebook: Path) -> Iterator:
+    """The notebook in a page of its own; at the end no error may stand in the console."""
+    page = browser.new_page(viewport={"width": 1500, "height": 1400})
+    errors: list[str] = []
+    page.on("console", lambda note: errors.append(note.text) if note.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.add_init_script(HOOK)
+    # a workspace of its own: no tab of another test opens with it
+    space = notebook.parent.name
+    place = notebook.relative_to(REPO_DIR).as_posix()
+    page.goto(f"{lab.url}lab/workspaces/{space}/tree/{place}?token={lab.token}", timeout=LOAD_MS)
+    # The notebook's own sign is there before the kernel is; a cell run then would be forgotten.
+    page.locator("#jp-bottom-panel").get_by_text("| Idle").wait_for(timeout=LOAD_MS)
+    try:
+        yield page
+        assert page.evaluate("window.tripped") == []
+        assert errors == []
+    finally:
+        page.close()
+
+
+def run_cell(page, number: int) -> None:
+    """Run one cell, counted from 0, by keyboard."""
+    cell = page.locator(".jp-Notebook .jp-CodeCell").nth(number)
+    cell.locator(".cm-content").click()
+    page.keyboard.press("Shift+Enter")
+    cell.locator(".jp-InputPrompt").filter(has_text=STARTED).wait_for(timeout=LOAD_MS)
