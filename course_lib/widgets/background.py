@@ -1,5 +1,6 @@
 """Work beside the kernel: its cells go on answering, and only the newest request counts."""
 
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -63,5 +64,8 @@ class Latest:
                     self._work = None
             if pause > 0:
                 time.sleep(pause)
-            else:
+                continue
+            try:
                 work(lambda number=number: self._number != number)
+            except Exception:  # told as threads tell it; what is asked next must still run
+                threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), None)))

@@ -21,6 +21,7 @@ CSS = """
 .tb-panel .widget-checkbox label { color: var(--jp-content-font-color1, inherit); }
 .tb-heading { font-weight: 600; font-size: 1.05em; margin: 4px 0; }
 .tb-line { line-height: 1.4; overflow-wrap: anywhere; white-space: normal; }
+.tb-line :is(p, ul, ol, pre, blockquote) { margin: 0 0 4px; }
 .tb-muted { color: var(--jp-content-font-color2, inherit); }
 .tb-ok { color: var(--jp-success-color0, inherit); }
 .tb-warning { border-left: 4px solid var(--jp-warn-color1, currentColor); padding-left: 8px; }
@@ -32,7 +33,8 @@ CSS = """
 .tb-added { background: rgba(46, 160, 67, 0.22); }
 .tb-removed { background: rgba(218, 54, 51, 0.22); }
 .tb-panel input, .tb-panel textarea, .tb-panel select, .tb-panel .widget-dropdown > select {
-  color: var(--jp-ui-font-color1, inherit); background: var(--jp-layout-color1, transparent);
+  color: var(--jp-ui-font-color1, inherit);
+  background-color: var(--jp-layout-color1, transparent);
   border: 1px solid var(--jp-border-color1, currentColor); }
 .tb-panel .tb-bad input, .tb-panel .tb-bad textarea, .tb-panel .tb-bad select {
   border: 2px solid var(--jp-error-color1, currentColor) !important; }

@@ -55,6 +55,10 @@ def opened(lab, browser, notebook: Path) -> Iterator:
         yield page
         assert page.evaluate("window.tripped") == []
         assert errors == []
+    except BaseException:
+        print(page.locator(".jp-Notebook").inner_text()[:8000])
+        print("console:", errors)
+        raise
     finally:
         page.close()
 

@@ -324,3 +324,15 @@ def test_only_the_latest_request_counts():
     latest.ask(lambda is_old: done.append("again"))
     latest.wait(WAIT_S)
     assert done[-1] == "again"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_request_that_fails_does_not_stop_the_next(monkeypatch):
+    told, done = [], []
+    monkeypatch.setattr(threading, "excepthook", lambda args: told.append(args.exc_type))
+    latest = background.Latest(0)
+    latest.ask(lambda is_old: 1 / 0)
+    assert latest.wait(WAIT_S)
+    latest.ask(lambda is_old: done.append(1))
+    assert latest.wait(WAIT_S)
+    assert (told, done) == ([ZeroDivisionError], [1])
