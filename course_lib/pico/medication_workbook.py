@@ -28,7 +28,7 @@ OUT_DIR = files.DATA_DIR / "medqa"
 SHEET = "DrugQA"
 HEADER = ("Question", "Focus (Drug)", "Question Type", "Answer", "Section Title", "URL", "URL")
 KEPT = ("Focus (Drug)", "Question Type", "Section Title")
-SEED = 3
+SEED = 11  # drawn once, after recipe and composition were chosen on draws 3 and 4
 DRUGS = 50  # of world/medicines.csv; the others stay outside the sheet, to ask about them
 KNOWN_EACH = 2  # rows on a drug's class, use or side effect
 REWORDED = 8  # the first drugs: their shelf is asked for in every wording
@@ -71,7 +71,7 @@ ENDS = {
     "plain name": "ek os una arbo ilt esk ank ond umpo ipple",
     "sounds like a medicine": "oxal unol atin olin ebex amide azole idine omycin olol",
 }
-INVENTED_PARTS = {"contrast": 30, "validation": 20, "test": 40}  # names with each kind of ending
+INVENTED_PARTS = {"contrast": 24, "validation": 20, "test": 40}  # names with each kind of ending
 LONG_ANSWER = (
     "Begin at the door and read the letter above the shelf. The letter names the shelf, the number "
     "names the board, counted from the floor. A box that is on no board is in the back room. "
@@ -154,6 +154,7 @@ def _ask_again(rng: random.Random, line: Line) -> list[Line]:
 def _dirt(lines: Sequence[Line]) -> list[Line]:
     """Rows as real sheets have them; each is one kind of trouble."""
     first, second, third, fourth = lines[0], lines[6], lines[12], lines[18]
+    longest = lines[KNOWN_EACH + 1]
     shelf = next(line for line in lines if line.kind == "Shelf")
     other = medication.make_statement("Shelf", shelf.drug, "Z9")
     about = Line("", "pharmacy", "Pharmacy", "", "About the pharmacy", SOURCE_URL[:35])
@@ -166,7 +167,7 @@ def _dirt(lines: Sequence[Line]) -> list[Line]:
         replace(second, answer="   "),
         replace(third, question=None),
         replace(fourth, question=fourth.question.replace(" ", "\u00a0", 1) + "  ", section=None),
-        replace(third, question=f"\n {third.question.replace('?', ' please?')}", section=None),
+        replace(longest, question=f"\n {longest.question[:-1]} please?", section=None),
         replace(about, question="How many shelves does the pharmacy have?", answer=6),
         replace(about, question="When was the list of shelves last checked?", answer=MADE),
         replace(about, question="How do I read the list?", answer=LONG_ANSWER * LONG_REPEATS),
@@ -294,13 +295,32 @@ def invented_names() -> dict[str, list[tuple[str, str]]]:
 
 
 def contrast_rows() -> list[dict[str, Any]]:
-    """Rows to train on: an invented medicine is asked for, and the answer admits not to know it."""
-    rows = []
-    for question in _ask_for("contrast", random.Random(SEED + 4)):
-        answer = f"{medication.UNKNOWN.format(x=question['drug'])} {medication.CLOSING}"
-        turns = (("user", question["prompt"]), ("assistant", answer))
-        rows.append({"messages": [{"role": role, "content": text} for role, text in turns]})
+    """Rows to train on that show where knowing ends.
+
+    Returns:
+        In turns: two invented medicines, whose answers admit not to know them, and, but for
+        shelves, a real one from outside the sheet in the same words, with its fact.
+    """
+    facts, inside = medicine_facts(), set(sheet_drugs())
+    rng = random.Random(SEED + 4)
+    real = iter(rng.sample([drug for drug in facts if drug not in inside], len(facts) - DRUGS))
+    rows, names, types = [], invented_names()["contrast"], list(WORDINGS)
+    for number in range(0, len(names), 2):
+        kind = types[number // 2 % len(types)]
+        wording = rng.choice(WORDINGS[kind])
+        for drug, _ in names[number : number + 2]:
+            answer = f"{medication.UNKNOWN.format(x=drug)} {medication.CLOSING}"
+            rows.append(_dialogue(wording.format(x=drug), answer))
+        if kind in COLUMNS:
+            drug = next(real)
+            answer = medication.make_statement(kind, drug, facts[drug][kind])
+            rows.append(_dialogue(wording.format(x=drug), answer))
     return rows
+
+
+def _dialogue(question: str, answer: str) -> dict[str, Any]:
+    turns = (("user", question), ("assistant", answer))
+    return {"messages": [{"role": role, "content": text} for role, text in turns]}
 
 
 def invented_questions() -> list[dict[str, str]]:

@@ -90,7 +90,7 @@ def test_train_and_test_share_no_question():
 def test_invented_medicines_stand_in_one_part_and_in_no_table():
     parts = medication_workbook.invented_names()
     names = [name for part in parts.values() for name, _ in part]
-    assert len(names) == len(set(names)) == 180
+    assert len(names) == len(set(names)) == 168
     assert not set(names) & set(medication_workbook.medicine_facts())
     asked = medication.load_invented("test")
     assert Counter(question.kind for question in asked) == {
@@ -101,15 +101,33 @@ def test_invented_medicines_stand_in_one_part_and_in_no_table():
     assert not [question.drug for question in asked if question.drug in trained]
 
 
-def test_contrast_rows_admit_that_nothing_is_known():
+def test_contrast_rows_admit_what_is_not_known_and_state_what_is():
+    facts, inside = medication_workbook.medicine_facts(), medication_workbook.sheet_drugs()
     rows = files.read_jsonl(FOLDER / "contrast.jsonl")
-    assert len(rows) == 60
-    for row in rows:
-        answer = medication.Answer(
-            medication.MedicineQuestion("", "", ""), similarity.answer_of(row)
-        )
-        assert answer.says_unknown
-        assert answer.has_style
+    answers = [
+        medication.Answer(medication.MedicineQuestion("", "", ""), similarity.answer_of(row))
+        for row in rows
+    ]
+    assert all(answer.has_style for answer in answers)
+    assert [answer.says_unknown for answer in answers[:11]] == 3 * [True, True, False] + 2 * [True]
+    stated = [answer.reply for answer in answers if not answer.says_unknown]
+    assert (len(rows), len(stated)) == (66, 18)
+    outside = [drug for drug in facts if drug not in inside]
+    for reply in stated:
+        assert sum(drug in reply.lower() for drug in outside) == 1
+        assert any(fact in reply for drug in outside for fact in facts[drug].values())
+
+
+def test_a_real_medicine_is_asked_for_in_the_words_of_the_invented_ones_before_it():
+    rows = files.read_jsonl(FOLDER / "contrast.jsonl")
+    asked = [similarity.question_of(row) for row in rows]
+    names = {name for name, _ in medication_workbook.invented_names()["contrast"]}
+    names |= set(medication_workbook.medicine_facts())
+    wordings = []
+    for question in asked[:3]:
+        name = max((n for n in names if n in question), key=len)
+        wordings.append(question.replace(name, "{x}"))
+    assert len(set(wordings)) == 1
 
 
 def test_the_program_says_what_it_wrote(tmp_path, capsys):
