@@ -8,6 +8,11 @@ from collections.abc import Callable
 IsOld = Callable[[], bool]
 
 
+# ipykernel sends a thread's messages from another thread and forgets to look at the last ones when
+# the first ends at once: the page would not hear of them before the kernel speaks again.
+LINGER_S = 3.0
+
+
 class Latest:
     """Runs what was asked last, in a thread, once nothing new was asked for a moment.
 
@@ -17,11 +22,13 @@ class Latest:
 
     def __init__(self, delay_s: float = 0.4) -> None:
         self.delay_s = delay_s
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._number = 0
         self._due = 0.0
         self._work: Callable[[IsOld], None] | None = None
         self._thread: threading.Thread | None = None
+        self._is_done = threading.Event()
+        self._is_done.set()
 
     def ask(self, work: Callable[[IsOld], None]) -> None:
         """Run this instead of what was asked before.
@@ -30,12 +37,14 @@ class Latest:
             work: is given a question that it asks now and then: whether something newer came, so
                 that it can end. It handles its own errors.
         """
-        with self._lock:
+        with self._changed:
             self._number += 1
             self._work, self._due = work, time.monotonic() + self.delay_s
+            self._is_done.clear()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, daemon=True)
                 self._thread.start()
+            self._changed.notify()
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Return when all is done; cells need not, scripts may.
@@ -46,25 +55,21 @@ class Latest:
         Returns:
             Whether all is done.
         """
-        thread = self._thread
-        if thread is None:
-            return True
-        thread.join(timeout_s)
-        return not thread.is_alive()
+        return self._is_done.wait(timeout_s)
 
     def _run(self) -> None:
         while True:
-            with self._lock:
-                work, number = self._work, self._number
-                if work is None:
-                    self._thread = None
-                    return
-                pause = self._due - time.monotonic()
-                if pause <= 0:
-                    self._work = None
-            if pause > 0:
-                time.sleep(pause)
-                continue
+            with self._changed:
+                pause = self._due - time.monotonic() if self._work else LINGER_S
+                if self._work is None:
+                    self._is_done.set()
+                if pause > 0:
+                    was_asked = self._changed.wait(pause)
+                    if self._work is None and not was_asked:
+                        self._thread = None
+                        return
+                    continue
+                work, number, self._work = self._work, self._number, None
             try:
                 work(lambda number=number: self._number != number)
             except Exception:  # told as threads tell it; what is asked next must still run
