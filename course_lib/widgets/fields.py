@@ -26,9 +26,10 @@ class FieldRow(w.VBox):
         self.kind = config_text.field_kind(name)
         self.box = self._make_box()
         self._kept = ""  # a file's value for a switch that is neither true nor false
-        self.problem = w.HTML()
+        self.problem = w.HTML(layout=w.Layout(margin=f"0 0 0 {NAME_WIDTH}"))
         self._hint = w.HTML(style.line(hint_of(name), "muted"), layout=w.Layout(flex="1 1 16em"))
-        line = w.HBox([self.box, self._hint], layout=w.Layout(flex_flow="row wrap"))
+        in_line = w.Layout(flex_flow="row wrap", align_items="center")
+        line = w.HBox([self.box, self._hint], layout=in_line)
         super().__init__([line, self.problem])
         self.box.observe(lambda change: self._changed(on_change), "value")
 
