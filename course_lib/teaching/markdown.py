@@ -58,6 +58,15 @@ def shorten(text: str, limit: int = LONGEST_SHOWN) -> str:
     return f"{text[:limit]}\n({len(text) - limit:,} more characters are not shown)"
 
 
+def to_plain(text: str) -> str:
+    """A text for where there is no HTML: cut when very long, control characters shown.
+
+    Args:
+        text: any text.
+    """
+    return make_visible(shorten(text))
+
+
 def to_html(text: str) -> str:
     """A text with its line breaks, and nothing else taken as a mark.
 

@@ -43,6 +43,7 @@ class BackgroundRun:
         self.follower = follow.Follower(run_dir)
         self._words = words
         self._was_ended_early = False
+        self._has_begun = False
 
     def is_alive(self) -> bool:
         """Whether the process goes on."""
@@ -79,9 +80,13 @@ class BackgroundRun:
         """
         is_alive = self.is_alive()
         state = self.follower.look()
+        self._has_begun = self._has_begun or state.status == "running"
+        if is_alive and state.status not in ("running", "other_version"):
+            # What the folder says else is old, or the process is still putting its things away.
+            status = "running" if self._has_begun else "starting"
+            return replace(state, status=status, message="", next_step="")
         if is_alive:
-            is_known = state.status in ("running", "other_version")
-            return state if is_known else replace(state, status="starting", message="")
+            return state
         message, next_step = self._last_words()
         if not message:
             return state

@@ -96,7 +96,7 @@ class ChatPanel(style.Panel):
         self._stop, self._thread, self._is_talking = threading.Event(), None, False
         talk = w.HBox(list(self.columns.values()))
         buttons = w.HBox([self.send_button, self.stop_button, self.clear_button])
-        choices = w.HBox([self.who, self.bits], layout=w.Layout(flex_flow="row wrap"))
+        choices = w.HBox([self.who, self.bits, self.more], layout=w.Layout(flex_flow="row wrap"))
         parts = [choices, self.settings, talk, self.message, buttons, self.status]
         super().__init__(parts, self.static)
         self._start(self._load)
@@ -147,8 +147,11 @@ class ChatPanel(style.Panel):
             field.observe(lambda _: self._read_settings(), "value")
         self.problem = w.HTML()
         numbers = w.HBox(list(self.fields.values()), layout=w.Layout(flex_flow="row wrap"))
-        inside = w.VBox([self.system, numbers, self.problem])
-        self.settings = w.Accordion([inside], titles=("How it answers",), selected_index=None)
+        # Not an accordion: its titles cannot be reached by keyboard.
+        self.more = w.ToggleButton(description="How it answers", icon="sliders")
+        self.more.observe(lambda _: self._show_settings(), "value")
+        self.settings = w.VBox([self.system, numbers, self.problem])
+        self._show_settings()
 
     # --- what the reader does ---
 
@@ -185,13 +188,16 @@ class ChatPanel(style.Panel):
         for name, column in self.columns.items():
             column.layout.display = None if name in self.who.value else "none"
 
+    def _show_settings(self) -> None:
+        self.settings.layout.display = None if self.more.value else "none"
+
     def _read_settings(self) -> generation.GenerationSettings | None:
         try:
             values = {name: field.value for name, field in self.fields.items()}
             settings = generation.GenerationSettings(**values)
         except ConfigError as error:
             self.problem.value = style.line(str(error), "problem")
-            self.settings.selected_index = 0
+            self.more.value = True
             return None
         self.problem.value = ""
         return settings
@@ -312,7 +318,7 @@ def _turn_html(turn: dict[str, str]) -> str:
 
 
 def _column_text(column: Column) -> str:
-    turns = [f"{turn['role']}: {markdown.make_visible(turn['content'])}" for turn in column.turns]
+    turns = [f"{turn['role']}: {markdown.to_plain(turn['content'])}" for turn in column.turns]
     return "\n".join([f"{TITLES[column.name]}:", *(turns or ["Nothing was said yet."])])
 
 

@@ -34,7 +34,7 @@ class CheckpointSlider(style.Panel):
             value=NO_STEP,
             description="Step",
             continuous_update=True,
-            layout=w.Layout(width="auto", max_width="44em"),
+            layout=w.Layout(width="36em", max_width="100%"),
         )
         self.slider.observe(lambda _: self._show(), "value")
         self.again = w.Button(
@@ -99,14 +99,14 @@ class CheckpointSlider(style.Panel):
         step = self.slider.value
         page = self.problem.value + self.scores.value + self.answers.value
         if step == NO_STEP:
-            return display.HtmlView(page, self._problem_text())
+            return display.HtmlView(page, markdown.to_plain(self._problem_text()))
         lines = [f"step {step}"]
         found = self.follower.scored(step)
         if found is not None:
             shares = ", ".join(f"{name} {found[name]:.0%}" for name in SCORE_NAMES)
             lines.append(f"scores at step {found['step']}: {shares}")
         for prompt, reply in self.follower.answers(step):
-            lines += [f"  {markdown.make_visible(text)}" for text in (prompt, f"-> {reply}")]
+            lines += [f"  {markdown.to_plain(text)}" for text in (prompt, f"-> {reply}")]
         return display.HtmlView(page, "\n".join(lines))
 
 

@@ -220,12 +220,13 @@ class TrainingMonitor(style.Panel):
         state = self.state
         lines = [f"run folder: {self.run_dir}", f"{WORDS[state.status]} {_progress_text(state)}"]
         lines += filter(None, [_numbers_text(state), state.message, state.next_step])
+        lines = list(map(markdown.to_plain, lines))
         lines += [
             f"step {r['step']}: target {r[follow.TARGET]:.0%}, retention {r[follow.RETAINED]:.0%}"
             for r in self.follower.scores
         ]
         for prompt, reply in self.follower.answers(state.step):
-            lines += [f"  {markdown.make_visible(text)}" for text in (prompt, f"-> {reply}")]
+            lines += [f"  {markdown.to_plain(text)}" for text in (prompt, f"-> {reply}")]
         page = "".join(view.value for view in (self.title, *self.views))
         return display.HtmlView(page, "\n".join(line.rstrip() for line in lines))
 

@@ -164,6 +164,12 @@ def test_the_settings_reach_the_model(panel):
     assert len(session.tokenizer.encode(session.messages[-1]["content"])) <= 4
 
 
+def test_the_settings_are_out_of_the_way_until_they_are_asked_for(panel):
+    assert panel.settings.layout.display == "none"
+    panel.more.value = True
+    assert panel.settings.layout.display is None
+
+
 def test_the_same_seed_gives_the_same_reply(panel):
     panel.who.value = ("base",)
     panel.fields["temperature"].value = 1.0
@@ -187,7 +193,7 @@ def test_the_same_seed_gives_the_same_reply(panel):
 def test_a_setting_out_of_bounds_is_told_at_once_and_nothing_is_sent(panel, field, value, words):
     panel.fields[field].value = value
     assert words in panel.problem.value
-    assert panel.settings.selected_index == 0
+    assert (panel.more.value, panel.settings.layout.display) == (True, None)
     ask(panel, "Hi")
     assert (talk_of(panel, "base"), panel.message.value) == ([], "Hi")
     panel.fields[field].value = 1
@@ -272,6 +278,7 @@ def test_a_hostile_text_stays_text_as_message_reply_and_error(panel, monkeypatch
     assert past.count(hostile.shown(text)) >= 3  # asked, answered, asked again
     assert hostile.shown(text) in hostile.look(panel.status.value)[0]
     assert hostile.shown(text) in hostile.look(panel.static().html)[0]
+    assert repr(panel.static()).encode()  # half a character cannot be sent
 
 
 def test_the_static_twin_shows_the_same_talk(panel):
@@ -285,7 +292,7 @@ def test_the_static_twin_shows_the_same_talk(panel):
 
 def test_every_control_has_a_label_for_screen_readers(panel):
     fields = [panel.who, panel.bits, panel.system, panel.message, *panel.fields.values()]
-    buttons = [panel.send_button, panel.stop_button, panel.clear_button]
+    buttons = [panel.send_button, panel.stop_button, panel.clear_button, panel.more]
     assert all(control.description for control in fields + buttons)
     assert 'role="log"' in panel.columns["base"].past.value
     assert 'role="status"' in panel.status.value

@@ -124,6 +124,7 @@ def test_a_hostile_reply_or_prompt_stays_text(tmp_path, name):
     for page in (slider.answers.value, slider.scores.value, slider.static().html):
         assert hostile.look(page)[1] == []
     assert text_of(slider.answers).count(hostile.shown(text)) >= 2
+    assert repr(slider.static()).encode()  # half a character cannot be sent
 
 
 def test_controls_have_labels(run_dir):

@@ -219,6 +219,8 @@ def test_a_hostile_text_of_a_run_stays_text(tmp_path, name):
         assert hostile.look(page)[1] == []
     assert text_of(monitor.samples).count(hostile.shown(text)) >= 2
     assert hostile.shown(text) in text_of(monitor.problem)
+    assert repr(monitor.static()).encode()  # half a character cannot be sent
+    assert len(repr(monitor.static())) < 200_000
 
 
 def test_controls_have_labels(tmp_path):
