@@ -121,7 +121,7 @@ BAD_INPUT = {
     "preset misspelled": (
         "copy-cfg pico_qlora_asistant_e3 {place}/new",
         1,
-        "Did you mean pico_qlora_assistant_e3?",
+        "Did you mean pico_qlora_assistant_e3 or",
     ),
     "preset copied twice": (
         "copy-cfg pico_qlora_assistant_e3 {place}/good.yaml",

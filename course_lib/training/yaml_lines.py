@@ -23,6 +23,7 @@ class _OneValueLoader(yaml.SafeLoader):
     """YAML's own reader lets the last of two equal keys win and says nothing."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Build a mapping whose keys are all different."""
         """A block of keys and values, or an error that names a key set twice."""
         lines: dict[str, int] = {}
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
