@@ -14,6 +14,9 @@ TEST_ENV = HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false OMP_NUM_THREADS=1 TUNEB
 NBVAL = --nbval-lax --nbval-current-env --nbval-cell-timeout=300 \
 	--nbval-kernel-startup-timeout=120 --nbval-sanitize-with=tests/nbval_sanitize.cfg
 
+# Two jobs at once print in turns where make can do that (GNU make 4; not macOS's own 3.81).
+BUFFERED = $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
+
 .DEFAULT_GOAL := help
 .PHONY: help lab test lint unit notebooks browser bench clean
 
@@ -27,7 +30,10 @@ lab: $(VENV)/.ready ## open JupyterLab on lesson 00 (this machine only, with its
 		"$(PY)" -m jupyterlab --ServerApp.ip=127.0.0.1 $$root $(LAB_ARGS) \
 		--LabApp.default_url=/lab/tree/notebooks/00_start.ipynb
 
-test: lint unit notebooks browser ## run every check: lint, unit, notebooks, browser
+test: lint ## run every check: lint, then unit and notebooks side by side, then browser
+	@echo "Unit tests and notebooks run side by side, some minutes; each is shown when it is done."
+	@$(MAKE) --no-print-directory -j2 $(BUFFERED) unit notebooks
+	@$(MAKE) --no-print-directory browser
 
 lint: $(VENV)/.ready-test ## check the style of code and notebooks
 	@"$(PY)" -m ruff check .
