@@ -111,7 +111,11 @@ def test_what_is_on_this_machine_goes_first(tmp_path, monkeypatch):
     assert answers("owner/name") == ["local"]
 
 
-def test_without_a_network_the_message_comes_at_once_and_says_so(tmp_path, monkeypatch):
+@pytest.mark.parametrize("is_offline", [False, True])
+def test_without_a_network_the_message_comes_at_once_and_says_so(tmp_path, monkeypatch, is_offline):
+    import datasets.config
+
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", is_offline)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path))
     monkeypatch.setattr(sources, "_is_known", lambda host: False)
@@ -120,9 +124,7 @@ def test_without_a_network_the_message_comes_at_once_and_says_so(tmp_path, monke
     assert caught.value.message == "Hugging Face cannot be reached to load 'hf:owner/name'."
     with pytest.raises(DataError, match="There is no file or folder 'owner/name', and Hugging"):
         answers("owner/name")
-    import datasets.config
-
-    assert datasets.config.HF_HUB_OFFLINE is False
+    assert datasets.config.HF_HUB_OFFLINE is is_offline  # as it was before
 
 
 @pytest.mark.parametrize(
