@@ -1,6 +1,5 @@
 """Seconds from a click on Send in the chat panel until the first words are shown."""
 
-import statistics
 import threading
 import time
 from collections.abc import Sequence
@@ -66,20 +65,7 @@ def run_all(repeats: int) -> dict[str, Any]:
             seconds[f"{name}, {bits} bits"] = times
     cold = [first_words_s(ChatPanel("pico-chat", ADAPTER), arms.TUNED) for _ in range(repeats)]
     seconds[COLD] = cold
-    return {
-        "machine": report.machine(),
-        "repeats": repeats,
-        "median_s": {name: round(statistics.median(s), 3) for name, s in seconds.items()},
-        "seconds": {name: [round(x, 3) for x in s] for name, s in seconds.items()},
-    }
-
-
-def text(result: dict[str, Any]) -> str:
-    """The result as a markdown table."""
-    rows = [("chat panel, pico", "median s", "slowest s")]
-    for name, seconds in result["seconds"].items():
-        rows.append((name, f"{result['median_s'][name]:.2f}", f"{max(seconds):.2f}"))
-    return report.markdown(rows) + f"\n\nMedians of {result['repeats']}."
+    return report.timings(seconds, repeats)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -92,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--repeats", type=int, default=5, help="replies of each kind")
     options = parser.parse_args(argv)
     result = run_all(options.repeats)
-    report.show(result, text(result), options.json)
+    report.show(result, report.timings_text(result, "chat panel, pico"), options.json)
 
 
 if __name__ == "__main__":

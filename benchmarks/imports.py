@@ -1,7 +1,6 @@
 """Seconds until a fresh process has imported a module, or answered a command."""
 
 import os
-import statistics
 import subprocess
 import sys
 import time
@@ -65,20 +64,7 @@ def run_all(repeats: int) -> dict[str, Any]:
             seconds[name].append(import_s(names))
         for name, words in COMMANDS.items():
             seconds[name].append(command_s(words))
-    return {
-        "machine": report.machine(),
-        "repeats": repeats,
-        "median_s": {name: round(statistics.median(s), 3) for name, s in seconds.items()},
-        "seconds": {name: [round(x, 3) for x in s] for name, s in seconds.items()},
-    }
-
-
-def text(result: dict[str, Any]) -> str:
-    """The result as a markdown table."""
-    rows = [("fresh process", "median s", "slowest s")]
-    for name, seconds in result["seconds"].items():
-        rows.append((name, f"{result['median_s'][name]:.2f}", f"{max(seconds):.2f}"))
-    return report.markdown(rows) + f"\n\nMedians of {result['repeats']}."
+    return report.timings(seconds, repeats)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -91,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--repeats", type=int, default=5, help="fresh processes for each line")
     options = parser.parse_args(argv)
     result = run_all(options.repeats)
-    report.show(result, text(result), options.json)
+    report.show(result, report.timings_text(result, "fresh process"), options.json)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ import argparse
 import json
 import os
 import platform
-from collections.abc import Sequence
+import statistics
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -41,6 +42,24 @@ def markdown(rows: Sequence[Sequence[str]]) -> str:
     ]
     bars = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     return "\n".join([head, "| " + " | ".join(bars) + " |", *body])
+
+
+def timings(seconds: Mapping[str, Sequence[float]], repeats: int) -> dict[str, Any]:
+    """What a benchmark of single times found: the machine, all seconds and their medians."""
+    return {
+        "machine": machine(),
+        "repeats": repeats,
+        "median_s": {name: round(statistics.median(s), 3) for name, s in seconds.items()},
+        "seconds": {name: [round(x, 3) for x in s] for name, s in seconds.items()},
+    }
+
+
+def timings_text(result: dict[str, Any], title: str) -> str:
+    """Timings as a markdown table; the title heads what was timed."""
+    rows = [(title, "median s", "slowest s")]
+    for name, seconds in result["seconds"].items():
+        rows.append((name, f"{result['median_s'][name]:.2f}", f"{max(seconds):.2f}"))
+    return markdown(rows) + f"\n\nMedians of {result['repeats']}."
 
 
 def show(result: dict[str, Any], text: str, as_json: bool) -> None:

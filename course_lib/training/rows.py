@@ -127,28 +127,30 @@ def iter_rows(config: TrainConfig) -> Iterator[dict[str, Any]]:
 
 
 def _stream(source: DataSource) -> Iterator[dict[str, Any]]:
-    path = find_source(source.path)
-    stream = formats.iter_rows(path, source.format, source.skip_bad_rows)
-    for row in itertools.islice(stream, source.limit):
+    for row in _read(source):
         if _needs_name([row]):
-            raise _no_name(path)
+            raise _no_name(source)
         yield row
 
 
 def _source_rows(source: DataSource, name: str) -> list[dict[str, Any]]:
-    path = find_source(source.path)
-    stream = formats.iter_rows(path, source.format, source.skip_bad_rows)
-    rows = list(itertools.islice(stream, source.limit))
+    rows = list(_read(source))
     if not _needs_name(rows):
         return rows
     if not name:
-        raise _no_name(path)
+        raise _no_name(source)
     return formats.fill_placeholders(rows, {NAME_MARK: name})
 
 
-def _no_name(path: Path | str) -> ConfigError:
+def _read(source: DataSource) -> Iterator[dict[str, Any]]:
+    stream = formats.iter_rows(find_source(source.path), source.format, source.skip_bad_rows)
+    return itertools.islice(stream, source.limit)
+
+
+def _no_name(source: DataSource) -> ConfigError:
+    name = Path(source.path).name
     return ConfigError(
-        f"{Path(path).name} holds {{{{{NAME_MARK}}}}}, but the config gives no assistant_name.",
+        f"{name} holds {{{{{NAME_MARK}}}}}, but the config gives no assistant_name.",
         "Set assistant_name in the config.",
     )
 
