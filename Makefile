@@ -44,7 +44,7 @@ unit: $(VENV)/.ready-test ## run the tests of the library
 notebooks: $(VENV)/.ready-test ## run every notebook and compare its stored numbers
 	@$(PYTEST) notebooks $(NBVAL)
 
-browser: $(VENV)/.ready-test ## open lesson 00 in Chromium, as `make lab` serves it
+browser: $(VENV)/.ready-test ## open lesson 00 and the widgets in Chromium, in a real JupyterLab
 	@$(PYTEST) -rs tests/browser
 
 bench: $(VENV)/.ready-bench ## measure data and step time beside TRL, lesson 04, chat, imports (see benchmarks/README.md)
