@@ -21,6 +21,7 @@ ORDER = [
     "pico",
     "training",
     "publishing",
+    "concepts",
     "teaching",
     "widgets",
     "commands",
