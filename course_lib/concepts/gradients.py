@@ -113,6 +113,7 @@ def _switch(model: torch.nn.Module, on: bool) -> None:
             model.gradient_checkpointing_enable({"use_reentrant": False})
         else:
             model.gradient_checkpointing_disable()
+            model.disable_input_require_grads()  # a hook that switching on leaves at the embeddings
 
 
 def compute_gradients(

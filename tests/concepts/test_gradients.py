@@ -100,11 +100,13 @@ def test_shared_memory_counts_once_and_weights_do_not_count(tuned):
 def test_the_model_is_left_as_it_was(tuned):
     tuned.eval()
     tuned.config.use_cache = True
+    kept = gradients.saved_bytes(tuned, make_batch(3))
     gradients.compute_gradients(tuned, make_batch(3), checkpointing=True)
     assert not tuned.training
     assert tuned.config.use_cache
     assert not any(getattr(m, "gradient_checkpointing", False) for m in tuned.modules())
     assert all(p.grad is None for p in tuned.parameters())
+    assert gradients.saved_bytes(tuned, make_batch(3)) == kept
 
 
 def test_what_cannot_be_accumulated_is_told(tuned):
