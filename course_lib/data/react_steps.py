@@ -137,10 +137,10 @@ def _without_fence(text: str) -> str:
 def _to_parts(text: str) -> list[tuple[str, str]]:
     """Name and text of each part; words before the first mark count as a thought."""
     marks = list(_MARK.finditer(text))
-    before = text[: marks[0].start()] if marks else text
+    starts = [mark.start() for mark in marks]
+    before = text[: starts[0]] if marks else text
     parts = [("thought", before.strip())] if before.strip() else []
-    ends = [mark.start() for mark in marks[1:]] + [len(text)]
-    for mark, end in zip(marks, ends, strict=True):
+    for mark, end in zip(marks, [*starts[1:], len(text)], strict=False):
         name = "".join(mark["name"].lower().split())
         parts.append((name, text[mark.end() : end].strip()))
     return parts
