@@ -107,7 +107,8 @@ def parse_step(text: str) -> Step:
     names = [name for name, _ in parts if name != "thought"]
     kind = _problem(names, [name for name, _ in parts])
     if kind:
-        return malformed(kind if parts else "empty", thought=thought)
+        is_thought = kind != "no_step"  # words without a mark are no thought either
+        return malformed(kind if parts else "empty", thought=thought if is_thought else "")
     bodies = dict(parts)
     if "finalanswer" in bodies:
         answer = bodies["finalanswer"]
