@@ -1,175 +1,77 @@
-"""How much memory a QLoRA run needs, and how many weights it trains, from the model's shape alone.
+"""How much memory training needs on each device, from a model's shape and a setting alone.
 
-The terms, in bytes; H is the hidden size, F the width of the MLP, A that of all attention heads:
+An optimizer step has a few moments at which memory can be at its peak; the largest one counts:
 
-- weights: a linear layer's weight takes bits / 8. NF4 adds its scales: one byte for each block of
-  64, and four for each 256 of those (double quantization): 0.516 in all. Embeddings, norms and the
-  output layer stay in the type that the model computes in. Before a product with a 4-bit or 8-bit
-  weight, that weight is unpacked: room for the largest one.
-- adapter: r * (in + out) weights for each targeted layer, in fp32; gradients the same again, and
-  AdamW's two moments the same twice.
-- activations, what a layer keeps for its backward pass, for each token: the inputs of its two norms
-  in fp32; queries, keys, values and the attention's output; in the MLP the gate, its SiLU and the
-  up projection; the input of each layer with an adapter, as that adapter reads it, in fp32, and the
-  r numbers in its middle. With gradient checkpointing a layer keeps its input only, and one layer
-  at a time keeps all. The logits, their log-softmax and their gradients take 12 for each token and
-  word of the vocabulary.
+- loss: the forward pass is done, all activations wait, and the logits stand beside them.
+- first block: the backward pass is in the last block, the first that it meets.
+- last block: it has come to the model's first block; nearly all gradients are there.
+- embeddings: with full, where the output layer is the table of embeddings, that table's gradient
+  comes from both ends of the model: two of them, and their sum.
+- step: the optimizer moves the weights; gradients and states are there, activations are not.
 
-Libraries add to that: a CUDA context takes some 0.5 GiB of its own.
-Source: Dettmers et al. 2023, "QLoRA", arXiv:2305.14314, section 3, for the NF4 constants; the terms
-of activations were read from what autograd keeps.
+Gradients of a micro batch come into being block by block. Where an optimizer step adds up several
+micro batches, those of the ones before are there at each moment.
+
+Several devices divide what ZeRO's stage says: 1 the optimizer's states, 2 the gradients as well, 3
+the weights as well. Activations are each device's own.
+
+Beside the parts stands `CONTEXT_BYTES`, which CUDA and its libraries take on a GPU before the first
+tensor; and torch's allocator holds some more in reserve, which no formula tells.
+
+Source: Rajbhandari et al. 2020, "ZeRO", arXiv:1910.02054, section 5; for the bytes of each part see
+`states` and `activations`.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 
-import torch
-from transformers import AutoConfig, AutoModelForCausalLM
-
-from course_lib.errors import ModelError
-from course_lib.model import loading
+from course_lib.model import activations, states
+from course_lib.model.setting import Setting
+from course_lib.model.shapes import Shape
 
 GIB = 2**30
-NF4_BLOCK, NF4_SUPER_BLOCK = 64, 256
-NF4_BYTES = 1 / 2 + 1 / NF4_BLOCK + 4 / (NF4_BLOCK * NF4_SUPER_BLOCK)
-ADAPTER_BYTES = 4  # fp32, as peft makes it; gradients and each of AdamW's moments alike
-LOGIT_BYTES = 12
-
-
-@dataclass(frozen=True)
-class Shape:
-    """The sizes of a base model.
-
-    Args:
-        linears: name, input width and output width of each linear layer but the output layer.
-        other_weights: numbers of parameters outside of them; tied ones count once.
-        layers: transformer blocks.
-        hidden: width of the stream between blocks.
-        intermediate: width of the MLP.
-        attention: width of all attention heads together.
-        vocabulary: rows of the output layer.
-    """
-
-    linears: tuple[tuple[str, int, int], ...]
-    other_weights: int
-    layers: int
-    hidden: int
-    intermediate: int
-    attention: int
-    vocabulary: int
-
-    @property
-    def weights(self) -> int:
-        """Number of parameters of the base."""
-        return sum(i * o for _, i, o in self.linears) + self.other_weights
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What decides a run's memory beside the shape.
-
-    Args:
-        bits: of each base weight.
-        r: rank of the adapter.
-        target_modules: "all-linear", or names of layers.
-        tokens: in a micro batch.
-        gradient_checkpointing: recompute activations instead of keeping them.
-        compute_bytes: of a number in the model's arithmetic: 2 in bf16, 4 in fp32.
-    """
-
-    bits: int
-    r: int
-    target_modules: str | Sequence[str]
-    tokens: int
-    gradient_checkpointing: bool = False
-    compute_bytes: int = 2
+CONTEXT_BYTES = GIB // 2  # of a CUDA context and the kernels of torch, cuBLAS and cuDNN, about
+PARTS = ("weights", "adapter", "gradients", "optimizer", "activations", "logits", "room")
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes that training needs at its peak, by what they hold."""
+    """Bytes on one device at one moment, by what they hold.
+
+    Attributes:
+        weights: of the base; its share under ZeRO-3.
+        adapter: its weights; none with full.
+        gradients: of what is trained, as far as they are there at this moment.
+        optimizer: its states, with master weights where there are any.
+        activations: what waits for the backward pass.
+        logits: and their gradients.
+        room: what comes and goes: a weight unpacked, gradients on their way, what is sent.
+        host: bytes in the machine's memory: what was moved out, and states that can be paged.
+        moment: loss, first block, last block, embeddings or step.
+    """
 
     weights: int
     adapter: int
     gradients: int
     optimizer: int
     activations: int
+    logits: int
+    room: int
+    host: int
+    moment: str
 
     @property
     def total(self) -> int:
-        """All of it, in bytes."""
-        parts = (self.weights, self.adapter, self.gradients, self.optimizer, self.activations)
-        return sum(parts)
+        """All parts on the device, in bytes; the context of CUDA is not among them."""
+        return sum(self.parts().values())
 
+    @property
+    def on_gpu(self) -> int:
+        """The total with the context of CUDA."""
+        return self.total + CONTEXT_BYTES
 
-def read_shape(name: str) -> Shape:
-    """Read a base model's sizes; its weights are not loaded.
-
-    Args:
-        name: as in `loading.resolve_model`.
-
-    Returns:
-        The shape.
-
-    Raises:
-        ModelError: there is no such model, or its config cannot be read.
-    """
-    path = loading.resolve_model(name)
-    config_file = Path(path) / "config.json"
-    changed = config_file.stat().st_mtime_ns if config_file.is_file() else 0
-    return _read_shape(name, path, changed)
-
-
-@lru_cache(maxsize=8)
-def _read_shape(name: str, path: str, changed: int) -> Shape:
-    try:
-        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
-        with torch.device("meta"):
-            skeleton = AutoModelForCausalLM.from_config(config)
-    except loading.NOT_LOADED as error:
-        raise loading.load_error(name, error) from error
-    head = skeleton.get_output_embeddings()
-    linears = [(n, m) for n, m in loading.linear_layers(skeleton) if m is not head]
-    total = sum(parameter.numel() for parameter in skeleton.parameters())
-    text = config.get_text_config()
-    heads = text.num_attention_heads
-    head_width = getattr(text, "head_dim", None) or text.hidden_size // heads
-    return Shape(
-        linears=tuple((n, m.in_features, m.out_features) for n, m in linears),
-        other_weights=total - sum(m.in_features * m.out_features for _, m in linears),
-        layers=text.num_hidden_layers,
-        hidden=text.hidden_size,
-        intermediate=getattr(text, "intermediate_size", None) or 4 * text.hidden_size,
-        attention=heads * head_width,
-        vocabulary=text.vocab_size,
-    )
-
-
-def adapter_weights(shape: Shape, r: int, target_modules: str | Sequence[str]) -> int:
-    """Count the weights that a LoRA adapter trains.
-
-    Args:
-        shape: of the base.
-        r: rank.
-        target_modules: "all-linear", or names of layers.
-
-    Returns:
-        r * (in + out), summed over the targeted layers.
-
-    Raises:
-        ModelError: no layer has one of the names.
-    """
-    return sum(r * (i + o) for _, i, o in _targets(shape, target_modules))
-
-
-def _targets(shape: Shape, target_modules: str | Sequence[str]) -> list[tuple[str, int, int]]:
-    if target_modules == "all-linear":
-        return list(shape.linears)
-    names = [target_modules] if isinstance(target_modules, str) else list(target_modules)
-    loading.check_targets([name for name, _, _ in shape.linears], names)
-    return [line for line in shape.linears if any(f".{line[0]}".endswith(f".{n}") for n in names)]
+    def parts(self) -> dict[str, int]:
+        """Bytes on the device by part, in the order of `PARTS`."""
+        return {name: getattr(self, name) for name in PARTS}
 
 
 def estimate_memory(shape: Shape, setting: Setting) -> Memory:
@@ -180,54 +82,133 @@ def estimate_memory(shape: Shape, setting: Setting) -> Memory:
         setting: of the run.
 
     Returns:
-        Bytes by what they hold; see the head of this file for the formula, and its test for how
-        near it comes to measured runs.
+        Bytes on each device at the moment when they are most. How near it comes to measured runs:
+        `python -m benchmarks.memory`.
 
     Raises:
         ModelError: no layer has one of the target names.
     """
-    adapter = adapter_weights(shape, setting.r, setting.target_modules) * ADAPTER_BYTES
-    return Memory(
-        weights=weight_bytes(shape, setting.bits, setting.compute_bytes),
-        adapter=adapter,
-        gradients=adapter,
-        optimizer=2 * adapter,
-        activations=_activation_bytes(shape, setting),
-    )
+    return max(estimate_moments(shape, setting), key=lambda memory: memory.total)
 
 
-def weight_bytes(shape: Shape, bits: int, compute_bytes: int) -> int:
-    """Bytes of the base's weights, and of the largest one unpacked.
+def estimate_moments(shape: Shape, setting: Setting) -> list[Memory]:
+    """Estimate the memory at each moment of an optimizer step that can be its peak.
 
     Args:
         shape: of the base.
-        bits: 4 (NF4), 8, 16 or 32 for each weight.
-        compute_bytes: as in `Setting`.
+        setting: of the run.
+
+    Returns:
+        For loss, first block, last block, embeddings (where it can be the peak) and step.
 
     Raises:
-        ModelError: another number of bits.
+        ModelError: no layer has one of the target names.
     """
-    each = {4: NF4_BYTES, 8: 1, 16: compute_bytes, 32: 4}
-    if bits not in each:
-        raise ModelError(f"bits is {bits}.", "Use 4, 8, 16 or 32.")
-    other = 4 if bits == 32 else compute_bytes
-    sizes = [i * o for _, i, o in shape.linears]
-    unpacked = max(sizes, default=0) * compute_bytes if bits < 16 else 0
-    return round(sum(sizes) * each[bits]) + shape.other_weights * other + unpacked
+    held, gradients = _held(shape, setting), _gradients(shape, setting)
+    a_block = gradients // shape.layers
+    before = gradients if setting.micro_batches > 1 else 0
+    kept = activations.kept_bytes(shape, setting)
+    block = activations.block_bytes(shape, setting)
+    flow = activations.input_bytes(shape, setting)
+    again = block if setting.gradient_checkpointing else 0
+    sent, room = _sent_bytes(shape, setting), activations.block_room(shape, setting)
+    gathered = _gathered_bytes(shape, setting)
+    rounded = _rounded_bytes(shape, setting)
+    values = {  # gradients, activations, logits, room
+        "loss": (
+            before,
+            kept,
+            activations.logit_bytes(shape, setting),
+            rounded + activations.loss_room(shape, setting),
+        ),
+        "first block": (max(before, a_block), kept + again, 0, rounded + room),
+        "last block": (gradients, block + flow, 0, room),
+        "embeddings": (gradients, flow, 0, _table_bytes(shape, setting)),
+        "step": (gradients, 0, 0, 0),
+    }
+    if not values["embeddings"][-1]:
+        del values["embeddings"]
+    return [
+        Memory(
+            **held,
+            gradients=there,
+            activations=waiting,
+            logits=logits,
+            room=extra + sent + (gathered if moment != "step" else 0),
+            moment=moment,
+        )
+        for moment, (there, waiting, logits, extra) in values.items()
+    ]
 
 
-def _activation_bytes(shape: Shape, setting: Setting) -> int:
-    """See the head of this file."""
-    number = 4 if setting.bits == 32 else setting.compute_bytes
-    targets = _targets(shape, setting.target_modules)
-    read = sum(i for _, i, _ in targets) * ADAPTER_BYTES
-    norms = 2 * shape.hidden * 4 * shape.layers
-    if number == ADAPTER_BYTES:
-        # no copies: queries, keys and values read one input, gate and up another, and the
-        # attention's output is kept already
-        read = min(read, (2 * shape.hidden + shape.intermediate) * ADAPTER_BYTES * shape.layers)
-    kept = norms + read + len(targets) * setting.r * ADAPTER_BYTES
-    kept += (4 * shape.attention + 3 * shape.intermediate) * number * shape.layers
-    if setting.gradient_checkpointing:
-        kept = shape.hidden * number * shape.layers + kept // max(1, shape.layers)
-    return setting.tokens * (kept + shape.vocabulary * LOGIT_BYTES)
+def _held(shape: Shape, setting: Setting) -> dict[str, int]:
+    """What is there at each moment, by part."""
+    weights = _share(states.base_bytes(shape, setting), setting, 3)
+    adapter = _share(states.adapter_bytes(shape, setting), setting, 3)
+    optimizer = _share(states.state_bytes(shape, setting), setting, 1)
+    host = states.pageable_bytes(shape, setting)
+    host = _share(host, setting, 1)
+    optimizer -= host
+    if "optimizer" in setting.offload:
+        host, optimizer = host + optimizer, 0
+        host += _share(states.gradient_bytes(shape, setting), setting, 2)
+    if "param" in setting.offload:
+        host, weights, adapter = host + weights + adapter, 0, 0
+    return {"weights": weights, "adapter": adapter, "optimizer": optimizer, "host": host}
+
+
+def _gradients(shape: Shape, setting: Setting) -> int:
+    """All gradients on one device; with the optimizer moved out, they go as they come."""
+    if "optimizer" in setting.offload and setting.zero >= 2:
+        return 0
+    return _share(states.gradient_bytes(shape, setting), setting, 2)
+
+
+def _share(count: int, setting: Setting, stage: int) -> int:
+    """One device's share of bytes that are divided from a stage on."""
+    return -(-count // setting.gpus) if setting.zero >= stage else count
+
+
+def _rounded_bytes(shape: Shape, setting: Setting) -> int:
+    """The adapter once more as autocast rounds it; recomputed blocks round it anew."""
+    numbers = setting.numbers
+    if not numbers.has_autocast or setting.gradient_checkpointing or setting.is_full:
+        return 0
+    return states.adapter_bytes(shape, setting) // numbers.adapter_bytes * numbers.compute_bytes
+
+
+def _table_bytes(shape: Shape, setting: Setting) -> int:
+    """Two gradients of a tied table of embeddings, beside the one that stays."""
+    is_tied = all(name != "lm_head.weight" for name, _ in shape.others)
+    if not (setting.is_full and is_tied):
+        return 0
+    return 2 * shape.vocabulary * shape.hidden * setting.numbers.other_bytes
+
+
+def _sent_bytes(shape: Shape, setting: Setting) -> int:
+    """Where gradients lie while they are sent: DDP has room for all, ZeRO for hidden squared."""
+    gradients = states.gradient_bytes(shape, setting)
+    if setting.zero == 0:
+        return gradients if setting.gpus > 1 else 0
+    numbers = setting.numbers
+    each = numbers.compute_bytes if setting.is_full else numbers.adapter_bytes
+    return min(gradients, shape.hidden**2 * each)
+
+
+def _gathered_bytes(shape: Shape, setting: Setting) -> int:
+    """Under ZeRO-3 the weights at work are whole: those of a block, or the output layer's."""
+    if setting.zero < 3:
+        return 0
+    linears = shape.linear_weights * states.linear_bytes(setting)
+    a_block = (linears + states.adapter_bytes(shape, setting)) / shape.layers
+    head = shape.vocabulary * shape.hidden * setting.numbers.other_bytes
+    return round(max(a_block, head))
+
+
+def in_words(count: int) -> str:
+    """Bytes for reading: 1,572,864 are "1.5 MiB".
+
+    Args:
+        count: bytes.
+    """
+    return f"{count / 2**20:,.1f} MiB" if count < GIB else f"{count / GIB:,.1f} GiB"

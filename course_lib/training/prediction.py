@@ -9,9 +9,11 @@ import psutil
 import torch
 
 from course_lib.errors import DataError
-from course_lib.model import estimate, loading
+from course_lib.model import engines, estimate, loading, shapes
+from course_lib.model.setting import Setting
 from course_lib.training import plan, rows
 from course_lib.training.config import TrainConfig
+from course_lib.training.spread import ONE_PROCESS, STRATEGIES, Spread
 
 # the fields that rows and packs depend on; all others change nothing in them
 DATA_FIELDS = (
@@ -59,15 +61,21 @@ class Prediction:
             f"({run.loss_tokens / run.tokens:.0%})",
             "trained": f"{self.trainable:,} of {self.weights:,} weights "
             f"({self.trainable / self.weights:.2%})",
-            "memory": f"about {in_words(self.memory.total)} at the peak "
-            f"(weights {in_words(self.memory.weights)}, "
-            f"adapter and optimizer {in_words(self._adapter_bytes())}, "
-            f"activations {in_words(self.memory.activations)}); "
-            f"{in_words(self.free_bytes)} are free here",
+            "memory": f"about {estimate.in_words(self.memory.total)} at the peak "
+            f"({self._memory_words()}); {estimate.in_words(self.free_bytes)} are free here",
         }
 
-    def _adapter_bytes(self) -> int:
-        return self.memory.adapter + self.memory.gradients + self.memory.optimizer
+    def _memory_words(self) -> str:
+        memory = self.memory
+        parts = {
+            "weights": memory.weights,
+            "adapter and optimizer": memory.adapter + memory.gradients + memory.optimizer,
+            "activations": memory.activations + memory.room,
+            "logits": memory.logits,
+        }
+        return ", ".join(
+            f"{name} {estimate.in_words(count)}" for name, count in parts.items() if count
+        )
 
 
 class Predictor:
@@ -99,9 +107,9 @@ class Predictor:
             TunebookError: what training would refuse: base model, layers, data, warm-up.
         """
         self.field = "base_model"
-        shape = estimate.read_shape(config.base_model)
+        shape = shapes.read_shape(config.base_model)
         self.field = "target_modules"
-        trainable = estimate.adapter_weights(shape, config.r, config.target_modules)
+        trainable = shapes.adapter_weights(shape, config.r, config.target_modules)
         self.field = "bits"
         if config.bits == 4:
             device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -110,7 +118,7 @@ class Predictor:
         data = self._read_data(config, on_row)
         self.field = "warmup_steps"
         run_plan = plan.plan_run(config, data, nproc)
-        memory = estimate.estimate_memory(shape, _setting(config))
+        memory = estimate.estimate_memory(shape, setting_of(config, Spread(nproc)))
         free = free_bytes()
         return Prediction(
             plan=run_plan,
@@ -147,14 +155,37 @@ def _stamps(config: TrainConfig) -> list[tuple[str, int, int]]:
     return found
 
 
-def _setting(config: TrainConfig) -> estimate.Setting:
-    return estimate.Setting(
+def setting_of(config: TrainConfig, how: Spread = ONE_PROCESS) -> Setting:
+    """What the memory of a run depends on, as `tunebook train` runs it on this machine.
+
+    Args:
+        config: the run's config.
+        how: over how many processes, and with what.
+
+    Returns:
+        The setting, with full packs.
+
+    Raises:
+        ConfigError: the values do not go together, such as ZeRO-3 with 4 bits.
+    """
+    stage, moved = STRATEGIES[how.deepspeed] if how.deepspeed else (0, ())
+    rows = config.per_device_train_batch_size
+    return Setting(
+        method="qlora" if config.bits == 4 else "lora",
         bits=config.bits,
+        length=config.max_length,
+        rows=rows,
         r=config.r,
         target_modules=config.target_modules,
-        tokens=config.per_device_train_batch_size * config.max_length,
+        lora_dropout=config.lora_dropout,
         gradient_checkpointing=config.gradient_checkpointing,
-        compute_bytes=loading.compute_dtype().itemsize,
+        micro_batches=config.gradient_accumulation_steps,
+        # padding is a row of its own to attention
+        is_packed=config.packing != "none" or rows > 1,
+        gpus=how.nproc,
+        zero=stage,
+        offload=tuple(name.removeprefix("offload_") for name in moved),
+        engine=engines.tunebook_engine(loading.compute_dtype().itemsize),
     )
 
 
@@ -172,17 +203,7 @@ def _memory_warnings(config: TrainConfig, needed: int, free: int) -> list[str]:
     ways += [] if config.gradient_checkpointing else ["set gradient_checkpointing"]
     ways += [] if config.bits == 4 else ["use bits: 4"]
     return [
-        f"Training needs about {in_words(needed)} of memory and {in_words(free)} are free: "
+        f"Training needs about {estimate.in_words(needed)} of memory "
+        f"and {estimate.in_words(free)} are free: "
         f"{', or '.join(ways)}."
     ]
-
-
-def in_words(count: int) -> str:
-    """Bytes for reading: 1,572,864 are "1.5 MiB".
-
-    Args:
-        count: bytes.
-    """
-    if count < estimate.GIB:
-        return f"{count / 2**20:,.1f} MiB"
-    return f"{count / estimate.GIB:,.1f} GiB"

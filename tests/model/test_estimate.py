@@ -1,161 +1,161 @@
-"""Memory and trainable weights from a model's shape: against measured runs and against autograd."""
+"""Memory from a shape and a setting: against measured runs, and as parts that add up."""
 
-import json
+from dataclasses import replace
 
 import pytest
-import torch
-from transformers import LlamaConfig
+from hypothesis import given
+from hypothesis import strategies as st
 
+from benchmarks import memory as benchmark
 from course_lib.errors import ModelError
-from course_lib.model import estimate, loading
+from course_lib.model import activations, engines, estimate, shapes, states
+from course_lib.model.setting import METHODS, OPTIMIZERS, Setting
 
-# Peak GiB of QLoRA steps on one H200 (transformers + peft, NF4, r=64, all linear layers, AdamW
-# with fp32 states; embeddings, norms and output layer in fp32, as peft's preparation makes them).
-MEASURED = {
-    # shape, tokens in a row, rows, checkpointing
-    ("7b", 512, 1, True): 6.92,
-    ("7b", 2048, 1, True): 8.22,
-    ("7b", 2048, 4, True): 13.4,
-    ("7b", 2048, 1, False): 23.2,
-    ("7b", 2048, 4, False): 73.4,
-    ("1.8b", 512, 1, True): 4.01,
-    ("1.8b", 2048, 1, True): 5.84,
-    ("1.8b", 2048, 4, True): 13.4,
-}
-SIZES = {
-    "7b": {
-        "hidden_size": 4096,
-        "intermediate_size": 11008,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 32,
-        "vocab_size": 32000,
-    },
-    "1.8b": {
-        "hidden_size": 2048,
-        "intermediate_size": 8192,
-        "num_hidden_layers": 24,
-        "num_attention_heads": 16,
-        "num_key_value_heads": 8,
-        "vocab_size": 92544,
-    },
-}
+LLAMA = shapes.known_shape("llama_7b")
+QLORA = Setting("qlora", 2048)
 
 
-@pytest.fixture(scope="module")
-def shapes(tmp_path_factory):
-    """Shapes of large models, from their configs alone."""
-    made = {}
-    for name, sizes in SIZES.items():
-        folder = tmp_path_factory.mktemp(name)
-        LlamaConfig(**sizes, architectures=["LlamaForCausalLM"]).save_pretrained(folder)
-        made[name] = estimate.read_shape(str(folder))
-    return made
+@pytest.mark.parametrize("row", benchmark.gpu_rows(), ids=lambda row: row["setting"])
+def test_the_estimate_comes_within_a_tenth_of_peaks_on_a_gpu(row):
+    assert abs(row["error"]) < 0.1
+    assert sum(row["parts"].values()) == row["estimate"]
 
 
-@pytest.mark.parametrize("run", MEASURED, ids=str)
-def test_the_estimate_comes_within_a_tenth_of_measured_runs(shapes, run):
-    name, tokens, rows, checkpointing = run
-    setting = estimate.Setting(4, 64, "all-linear", tokens * rows, checkpointing)
-    memory = estimate.estimate_memory(shapes[name], setting)
-    in_fp32 = 2 * shapes[name].other_weights  # two bytes more for each
-    gib = (memory.total + in_fp32) / estimate.GIB
-    assert gib == pytest.approx(MEASURED[run], rel=0.1)
+@pytest.mark.parametrize("name", benchmark.PICO)
+def test_the_estimate_comes_within_a_tenth_of_all_tensors_of_a_step(name):
+    (row,) = benchmark.pico_rows({name: benchmark.PICO[name]})
+    assert abs(row["error"]) < 0.1
+    assert row["estimate_held"] == pytest.approx(row["measured_held"], rel=0.01)
 
 
-def test_a_shape_is_read_without_weights(shapes):
-    assert shapes["7b"].weights == 6_738_415_616  # Llama 2 7B's own count
-    assert len(shapes["7b"].linears) == 7 * 32
-    assert not any("lm_head" in name for name, _, _ in shapes["7b"].linears)
+def test_what_a_run_holds_by_hand():
+    memory = estimate.estimate_memory(LLAMA, QLORA)
+    trained = shapes.adapter_weights(LLAMA, 64, "all-linear")
+    assert trained == 159_907_840
+    assert (memory.adapter, memory.optimizer) == (4 * trained, 8 * trained)
+    assert memory.weights == round(LLAMA.linear_weights * states.NF4_BYTES) + (
+        2 * LLAMA.other_weights
+    )
+    assert memory.total == sum(memory.parts().values())
+    assert memory.on_gpu == memory.total + 2**29
 
 
-def test_picos_shape_and_adapter_are_those_of_the_loaded_model(pico_model):
-    shape = estimate.read_shape("pico-chat")
-    assert shape.weights == sum(p.numel() for p in pico_model.parameters())
-    for targets in ("all-linear", ("q_proj", "down_proj")):
-        tuned = loading.attach_lora(loading.load_model("pico-chat", 32), 8, 16, 0.0, targets)
-        trainable, everything = loading.trainable_share(tuned)
-        assert estimate.adapter_weights(shape, 8, targets) == trainable
-        assert shape.weights + trainable == everything
+def test_each_moment_holds_what_is_there_then():
+    loss, first, last, step = estimate.estimate_moments(LLAMA, QLORA)
+    assert [m.moment for m in (loss, first, last, step)] == [
+        "loss",
+        "first block",
+        "last block",
+        "step",
+    ]
+    all_gradients = states.gradient_bytes(LLAMA, QLORA)
+    gradients = [m.gradients for m in (loss, first, last, step)]
+    assert gradients == [0, all_gradients // 32, all_gradients, all_gradients]
+    assert loss.logits == 2048 * 32000 * 12
+    assert {first.logits, last.logits, step.logits, step.activations, step.room} == {0}
+    added_up = estimate.estimate_moments(LLAMA, replace(QLORA, micro_batches=4))
+    assert {moment.gradients for moment in added_up} == {all_gradients}
 
 
-@pytest.mark.parametrize("targets", ["all-linear", ("q_proj", "v_proj")])
-def test_activations_are_what_autograd_keeps(targets):
-    tuned = loading.attach_lora(loading.load_model("pico-chat", 32), 8, 16, 0.0, targets).train()
-    ids = torch.arange(2 * 256).reshape(2, 256) % 6000
-    kept = {}
-    weights = {p.untyped_storage().data_ptr() for p in tuned.parameters()}
+def test_a_tied_table_of_embeddings_has_a_moment_of_its_own():
+    tied = shapes.known_shape("smollm2_135m")
+    moments = {m.moment: m for m in estimate.estimate_moments(tied, Setting("full", 16, bits=32))}
+    assert moments["embeddings"].room == 2 * 49152 * 576 * 4
+    assert "embeddings" not in {m.moment for m in estimate.estimate_moments(tied, QLORA)}
 
-    def keep(tensor):
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in weights:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        loss = tuned(input_ids=ids, labels=ids).loss
-    setting = estimate.Setting(32, 8, targets, ids.numel(), compute_bytes=4)
-    memory = estimate.estimate_memory(estimate.read_shape("pico-chat"), setting)
-    # of the logits autograd keeps the log-softmax; the other two thirds come and go
-    logits = ids.numel() * 6144 * estimate.LOGIT_BYTES
-    assert memory.activations - logits * 2 / 3 == pytest.approx(sum(kept.values()), rel=0.12)
-    assert loss.isfinite()
+def test_checkpointing_keeps_one_input_for_each_block():
+    plain = activations.kept_bytes(LLAMA, QLORA)
+    checkpointed = replace(QLORA, gradient_checkpointing=True)
+    last_norm = 2048 * 4096 * 4
+    assert plain == 32 * activations.block_bytes(LLAMA, QLORA) + last_norm
+    assert activations.kept_bytes(LLAMA, checkpointed) == 32 * 2048 * 4096 * 2 + last_norm
+
+
+def test_a_block_of_activations_by_hand():
+    # a token of full training in bf16: 2 norms in fp32 and their quotients, q k v and the output,
+    # a number for each head, gate, SiLU, up, and the inputs of all layers but the output's
+    setting = Setting("full", 100, engine=engines.find_engine("bf16"))
+    a_token = 2 * 4096 * (4 + 2) + 4 * 4096 * 2 + 32 * 4 + 3 * 11008 * 2 + (2 * 4096 + 11008) * 2
+    assert activations.block_bytes(LLAMA, setting) == 100 * a_token
+    packed = replace(setting, is_packed=True)
+    assert activations.block_bytes(LLAMA, packed) == 100 * (a_token + 100 * 2)
+
+
+def test_a_chunked_loss_holds_no_row_of_logits_for_every_token():
+    lean = replace(QLORA, engine=engines.find_engine("lean"))
+    assert activations.logit_bytes(LLAMA, lean) < activations.logit_bytes(LLAMA, QLORA) / 10
 
 
 @pytest.mark.parametrize(
-    ("bits", "compute_bytes", "expected"),
+    ("stage", "expected"),
     [
-        # 64 x 128 weights in one layer, 100 beside it, by hand
-        (4, 2, 8192 // 2 + 8192 // 64 + 2 + 200 + 16384),
-        (4, 4, 8192 // 2 + 8192 // 64 + 2 + 400 + 32768),
-        (8, 2, 8192 + 200 + 16384),
-        (16, 2, 16384 + 200),
-        (16, 4, 32768 + 400),  # a CPU without bf16 holds them in fp32
-        (32, 2, 32768 + 400),
+        # weights 2, gradients 2, states 12 bytes each; 4 devices
+        (0, (2, 2, 12)),
+        (1, (2, 2, 3)),
+        (2, (2, 0.5, 3)),
+        (3, (0.5, 0.5, 3)),
     ],
 )
-def test_bytes_of_weights(bits, compute_bytes, expected):
-    shape = estimate.Shape((("a.q_proj", 64, 128),), 100, 1, 64, 128, 64, 10)
-    assert estimate.weight_bytes(shape, bits, compute_bytes) == expected
+def test_zero_divides_states_then_gradients_then_weights(stage, expected):
+    *_, step = estimate.estimate_moments(LLAMA, Setting("full", 16, gpus=4, zero=stage))
+    held = (step.weights, step.gradients, step.optimizer)
+    assert held == pytest.approx([each * LLAMA.weights for each in expected], rel=1e-6)
 
 
-def test_adapter_gradients_and_optimizer_by_hand():
-    shape = estimate.Shape((("a.q_proj", 64, 128), ("a.v_proj", 64, 32)), 100, 1, 64, 128, 64, 10)
-    memory = estimate.estimate_memory(shape, estimate.Setting(4, 2, ["q_proj"], 1))
-    assert memory.adapter == 2 * (64 + 128) * 4
-    assert (memory.gradients, memory.optimizer) == (memory.adapter, 2 * memory.adapter)
-    assert memory.total == sum(vars(memory).values())
+def test_zero_3_gathers_the_weights_at_work():
+    loss, *_, step = estimate.estimate_moments(LLAMA, Setting("full", 16, gpus=4, zero=3))
+    head, block = 32000 * 4096 * 2, LLAMA.linear_weights // 32 * 2
+    assert loss.room - step.room == max(head, block) == block
 
 
-def test_checkpointing_needs_less_and_more_tokens_need_more(shapes):
-    def activations(**changes):
-        values = {"bits": 4, "r": 64, "target_modules": "all-linear", "tokens": 512} | changes
-        return estimate.estimate_memory(shapes["7b"], estimate.Setting(**values)).activations
-
-    assert activations(gradient_checkpointing=True) < activations() / 5
-    assert activations(tokens=1024) == 2 * activations()
+def test_plain_data_parallelism_has_room_for_all_gradients_once_more():
+    alone = estimate.estimate_memory(LLAMA, QLORA)
+    both = estimate.estimate_memory(LLAMA, replace(QLORA, gpus=2))
+    assert both.total - alone.total == states.gradient_bytes(LLAMA, QLORA)
 
 
-def test_what_cannot_be_estimated_is_told(tmp_path):
-    shape = estimate.read_shape("pico-chat")
-    with pytest.raises(ModelError, match="No layer is called q_prj") as caught:
-        estimate.adapter_weights(shape, 8, ["q_prj"])
-    assert "q_proj" in caught.value.next_step
-    with pytest.raises(ModelError, match="target_modules is empty"):
-        estimate.adapter_weights(shape, 8, [])
-    with pytest.raises(ModelError, match="bits is 5"):
-        estimate.weight_bytes(shape, 5, 2)
-    with pytest.raises(ModelError, match="No model at"):
-        estimate.read_shape(str(tmp_path / "none"))
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "no_such_model"}))
-    with pytest.raises(ModelError, match="could not be loaded"):
-        estimate.read_shape(str(tmp_path))
+def test_what_is_moved_out_is_in_the_machines_memory():
+    divided = Setting("full", 16, gpus=4, zero=3)
+    moved = replace(divided, offload=("optimizer", "param"))
+    there, gone = estimate.estimate_memory(LLAMA, divided), estimate.estimate_memory(LLAMA, moved)
+    assert (gone.weights, gone.optimizer, gone.gradients) == (0, 0, 0)
+    assert gone.host == pytest.approx((0.5 + 0.5 + 3) * LLAMA.weights, rel=1e-6)
+    assert there.host == 0
+    paged = Setting("qlora", optimizer="paged_adamw_8bit")
+    assert estimate.estimate_memory(LLAMA, paged).optimizer == 0
 
 
-def test_a_changed_model_folder_is_read_again(tmp_path):
-    small = dict(SIZES["7b"], num_hidden_layers=1, hidden_size=64, intermediate_size=64)
-    for layers in (1, 2):
-        made = LlamaConfig(**small | {"num_hidden_layers": layers, "num_attention_heads": 2})
-        made.architectures = ["LlamaForCausalLM"]
-        made.save_pretrained(tmp_path)
-        assert estimate.read_shape(str(tmp_path)).layers == layers
+def test_an_unknown_layer_is_refused():
+    with pytest.raises(ModelError, match="No layer is called q_prj"):
+        estimate.estimate_memory(LLAMA, replace(QLORA, target_modules=["q_prj"]))
+
+
+@given(
+    st.sampled_from(list(METHODS)),
+    st.sampled_from(OPTIMIZERS),
+    st.booleans(),
+    st.sampled_from([0, 1, 2]),
+    st.integers(1, 8),
+    st.integers(1, 4096),
+)
+def test_more_tokens_never_need_less_and_more_devices_never_more(
+    method, optimizer, checkpointing, zero, gpus, length
+):
+    shape = shapes.known_shape("smollm2_135m")
+    setting = Setting(method, length, 1, checkpointing, optimizer, gpus=gpus, zero=zero)
+    memory = estimate.estimate_memory(shape, setting)
+    assert all(count >= 0 for count in memory.parts().values())
+    assert estimate.estimate_memory(shape, replace(setting, length=length + 1)).total > memory.total
+    if zero:
+        more = estimate.estimate_memory(shape, replace(setting, gpus=gpus + 1))
+        assert more.total <= memory.total
+        assert more.host <= memory.host
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [(0, "0.0 MiB"), (1_572_864, "1.5 MiB"), (1536 * 2**20, "1.5 GiB"), (73 * 2**30, "73.0 GiB")],
+)
+def test_bytes_in_words(count, words):
+    assert estimate.in_words(count) == words

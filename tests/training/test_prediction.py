@@ -6,7 +6,7 @@ import pytest
 
 from course_lib.errors import ConfigError, DataError, ModelError, RunError
 from course_lib.model import estimate, loading
-from course_lib.training import config, plan, prediction, rows
+from course_lib.training import config, plan, prediction, rows, spread
 
 TURNS = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]
 
@@ -118,16 +118,23 @@ def test_a_billion_steps_are_predicted_at_once(data_file):
     assert made.plan.peak_rate == 1e-3
 
 
-@pytest.mark.parametrize(
-    ("count", "words"),
-    [(0, "0.0 MiB"), (1_572_864, "1.5 MiB"), (1536 * 2**20, "1.5 GiB"), (73 * 2**30, "73.0 GiB")],
-)
-def test_bytes_in_words(count, words):
-    assert prediction.in_words(count) == words
-
-
 def test_memory_follows_the_config(data_file):
     small = prediction.Predictor().predict(config_of(data_file)).memory
     large = prediction.Predictor().predict(config_of(data_file, max_length=512)).memory
-    assert large.activations == 2 * small.activations
+    assert large.logits == 2 * small.logits
+    assert large.activations > 2 * small.activations  # the mask grows with the square
+    assert (large.weights, large.optimizer) == (small.weights, small.optimizer)
+    shown = prediction.Predictor().predict(config_of(data_file)).facts()["memory"]
+    assert all(part in shown for part in ("(weights ", "adapter and optimizer ", "logits "))
     assert isinstance(small, estimate.Memory)
+
+
+def test_a_setting_says_what_the_run_would_do(data_file):
+    settings = config_of(data_file, bits=16, max_length=64, gradient_accumulation_steps=3)
+    made = prediction.setting_of(settings, spread.Spread(2, "zero2_offload"))
+    assert (made.method, made.bits, made.tokens, made.micro_batches) == ("lora", 16, 128, 3)
+    assert (made.gpus, made.zero, made.offload, made.is_packed) == (2, 2, ("optimizer",), True)
+    alone = prediction.setting_of(config_of(data_file, per_device_train_batch_size=1))
+    assert (alone.method, alone.is_packed, alone.gpus, alone.zero) == ("qlora", False, 1, 0)
+    with pytest.raises(ConfigError, match="cannot be divided"):
+        prediction.setting_of(config_of(data_file), spread.Spread(2, "zero3"))
