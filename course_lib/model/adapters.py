@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from peft import PeftModel
 from safetensors import SafetensorError
-from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from course_lib.errors import AdapterError, ConfigError, RunError
 from course_lib.files import staged_dir
@@ -39,7 +39,8 @@ def base_fingerprint(name: str) -> str | None:
     if not folder.is_dir():
         return None
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
+    weights = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
+    for path in weights:
         size = path.stat().st_size
         digest.update(f"{path.name}:{size}:".encode())
         with path.open("rb") as file:
@@ -290,9 +291,7 @@ def refuse_existing(out_dir: Path) -> None:
 
 
 def _stored_dtype(base_model: str) -> torch.dtype:
-    dtype = AutoConfig.from_pretrained(
-        loading.resolve_model(base_model), trust_remote_code=False
-    ).dtype
+    dtype = loading.read_config(base_model).dtype
     return dtype if isinstance(dtype, torch.dtype) else torch.float32
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -12,6 +13,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
     BitsAndBytesConfig,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -19,6 +21,7 @@ from transformers.integrations.deepspeed import deepspeed_config, is_deepspeed_z
 
 from course_lib.errors import ModelError
 from course_lib.files import DATA_DIR
+from course_lib.model import internlm
 from course_lib.model.quiet import quiet_libraries
 
 BUILT_IN_MODELS = {"pico-base": DATA_DIR / "pico" / "base", "pico-chat": DATA_DIR / "pico" / "chat"}
@@ -52,6 +55,27 @@ def resolve_model(name: str) -> str:
     raise ModelError(f"No model at {name!r}: there is no config.json in {path}.", next_step)
 
 
+def read_config(name: str) -> PreTrainedConfig:
+    """Read a model's config; its weights are not loaded.
+
+    Args:
+        name: as in `resolve_model`.
+
+    Returns:
+        One of transformers' own classes; an InternLM's is turned into Llama's.
+
+    Raises:
+        ModelError: there is no such model, or its config cannot be read.
+    """
+    path = resolve_model(name)
+    try:
+        if internlm.is_internlm(path):
+            return internlm.read_config(path)
+        return AutoConfig.from_pretrained(path, trust_remote_code=False)
+    except NOT_LOADED as error:
+        raise load_error(name, error) from error
+
+
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """Load a model's tokenizer with its chat template.
 
@@ -64,8 +88,12 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     Raises:
         ModelError: no tokenizer is there, or it cannot be downloaded.
     """
+    path = resolve_model(name)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(resolve_model(name), trust_remote_code=False)
+        if internlm.is_internlm(path):
+            tokenizer = internlm.load_tokenizer(path)
+        else:
+            tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     except NOT_LOADED as error:
         raise load_error(name, error) from error
     if tokenizer.pad_token is None:
@@ -99,20 +127,26 @@ def load_model(name: str, bits: int = 16) -> PreTrainedModel:
         check_nf4_widths(name, device)
     try:
         with quiet_libraries(), _zero3_holding(dtype):
-            model, info = AutoModelForCausalLM.from_pretrained(
+            model, info = _from_pretrained(
                 path,
                 dtype=dtype,
                 quantization_config=_quantization(bits, dtype),
                 device_map=None if is_deepspeed_zero3_enabled() else device,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # _refuse_incomplete names them
-                trust_remote_code=False,
             )
     except NOT_LOADED as error:
         raise load_error(name, error) from error
     _refuse_incomplete(name, model, info)
     keep_nf4_trainable(model)
     return model.eval()
+
+
+def _from_pretrained(path: str, **options: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """The model, and transformers' report on what was loaded."""
+    options["output_loading_info"] = True
+    options["ignore_mismatched_sizes"] = True  # _refuse_incomplete names them
+    if internlm.is_internlm(path):
+        return internlm.load(path, **options)
+    return AutoModelForCausalLM.from_pretrained(path, trust_remote_code=False, **options)
 
 
 def compute_dtype() -> torch.dtype:
@@ -154,12 +188,8 @@ def check_nf4_widths(name: str, device: str = "cpu") -> None:
     """
     if device != "cpu":
         return
-    try:
-        config = AutoConfig.from_pretrained(resolve_model(name), trust_remote_code=False)
-    except NOT_LOADED as error:
-        raise load_error(name, error) from error
     with torch.device("meta"):
-        skeleton = AutoModelForCausalLM.from_config(config)
+        skeleton = AutoModelForCausalLM.from_config(read_config(name))
     linears = [(n, m) for n, m in skeleton.named_modules() if isinstance(m, torch.nn.Linear)]
     odd = {m.in_features: n for n, m in linears if m.in_features % NF4_WIDTH}
     if odd:
