@@ -23,7 +23,9 @@ BUFFERED = $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
-# .jupyter/ switches off JupyterLab's news and its look for updates: nothing here needs a network.
+# .jupyter/ switches off JupyterLab's news and its look for updates (nothing here needs a network), and
+# saves what widgets show with a notebook: opened again, they look as they did, with a word that says why
+# nothing answers.
 lab: $(VENV)/.ready ## open JupyterLab on lesson 00 (this machine only, with its token)
 	@root=; if [ "$$(id -u)" = 0 ]; then root=--allow-root; fi; \
 	exec env OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} JUPYTER_PREFER_ENV_PATH=1 JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" \

@@ -102,6 +102,12 @@ def test_it_was_run_once_from_top_to_bottom(path):
 
 
 @each_lesson
+def test_it_stores_no_state_of_widgets(path):
+    # without it GitHub shows the widgets' twins; with it, it would load widgets from elsewhere
+    assert "widgets" not in nbformat.read(path, as_version=4).metadata
+
+
+@each_lesson
 def test_cells_are_short_plain_python_without_shell_lines(path):
     for cell in code_cells(path):
         assert len(cell.source.splitlines()) <= 15, cell.source

@@ -7,10 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from course_lib.errors import ConfigError
+from course_lib.errors import ConfigError, RunError
 from course_lib.training import checkpoints, claim, endings
 from course_lib.training.config import load_config
-from course_lib.training.result import CONFIG_FILE, ENVIRONMENT_FILE, LOG_FILE, SAMPLES_FILE
+from course_lib.training.result import (
+    CONFIG_FILE,
+    ENVIRONMENT_FILE,
+    LOG_FILE,
+    SAMPLES_FILE,
+    RunResult,
+)
 from course_lib.training.spread import Spread
 
 Status = Literal[
@@ -257,6 +263,33 @@ class Follower:
         if status not in ("stopped", "failed", "interrupted"):
             return ""
         return f"Go on with `{endings.resume_command(self.run_dir, self.spread())}`."
+
+
+def finished(run_dir: Path | str) -> RunResult:
+    """What a run left, read from its folder: for runs that another process trained.
+
+    Args:
+        run_dir: the run folder.
+
+    Returns:
+        As `run.train` returns it; seconds are those of the process that ended the run.
+
+    Raises:
+        RunError: the run has not finished.
+    """
+    follower = Follower(run_dir)
+    state = follower.look()
+    last = checkpoints.latest_checkpoint(follower.run_dir)
+    if state.status != "finished" or last is None:
+        said = f" {state.message}" if state.message else ""
+        raise RunError(
+            f"The run in {run_dir} has not finished ({state.status}).{said}",
+            state.next_step or "Train it to its end first.",
+        )
+    best = checkpoints.best_checkpoint(follower.run_dir) or last
+    end = follower.log[-1]
+    seconds = end["train_s"], end.get("train_cpu_s", 0.0)
+    return RunResult(follower.run_dir, best.path, last.path, state.step, *seconds)
 
 
 def _problem(record: Any, file_name: str) -> str:

@@ -1,8 +1,9 @@
-"""Work beside the kernel: its cells go on answering, and only the newest request counts."""
+"""Work beside the kernel: its cells go on answering."""
 
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 
 IsOld = Callable[[], bool]
@@ -72,5 +73,65 @@ class Latest:
                 work, number, self._work = self._work, self._number, None
             try:
                 work(lambda number=number: self._number != number)
-            except Exception:  # told as threads tell it; what is asked next must still run
-                threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), None)))
+            except Exception:  # what is asked next must still run
+                _tell()
+
+
+class InTurn:
+    """Runs what it is told in a thread, one piece of work after the other."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._todo: deque[Callable[[], None]] = deque()
+        self._thread: threading.Thread | None = None
+        self._is_done = threading.Event()
+        self._is_done.set()
+
+    def do(self, work: Callable[[], None]) -> None:
+        """Run this after what was told before.
+
+        Args:
+            work: handles its own errors.
+        """
+        with self._changed:
+            self._todo.append(work)
+            self._is_done.clear()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, daemon=True)
+                self._thread.start()
+            self._changed.notify()
+
+    def is_busy(self) -> bool:
+        """Whether something is still to be done."""
+        return not self._is_done.is_set()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Return when all is done; cells need not, scripts may.
+
+        Args:
+            timeout_s: how long at most; None for as long as it takes.
+
+        Returns:
+            Whether all is done.
+        """
+        return self._is_done.wait(timeout_s)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                if not self._todo:
+                    self._is_done.set()
+                    self._changed.wait(LINGER_S)
+                if not self._todo:
+                    self._thread = None
+                    return
+                work = self._todo.popleft()
+            try:
+                work()
+            except Exception:  # what is told next must still run
+                _tell()
+
+
+def _tell() -> None:
+    """Tell the exception that is being handled as threads tell theirs."""
+    threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), None)))

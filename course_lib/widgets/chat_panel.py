@@ -14,6 +14,7 @@ from course_lib.errors import ConfigError
 from course_lib.teaching import display, markdown
 from course_lib.training import checkpoints
 from course_lib.widgets import style
+from course_lib.widgets.background import InTurn
 
 REDRAW_S = 0.1  # a browser need not be told of every token
 TITLES = {arms.BASE: "Base model", arms.TUNED: "Tuned model"}
@@ -93,7 +94,8 @@ class ChatPanel(style.Panel):
         self.comparison = arms.Comparison(both or arms.Arms(base_model, found))
         self.columns = {name: Column(name) for name in self.comparison.arms.names}
         self._make_controls(bits)
-        self._stop, self._thread, self._is_talking = threading.Event(), None, False
+        self._background = InTurn()  # a message sent while the weights are loaded waits for them
+        self._stop, self._is_talking = threading.Event(), False
         talk = w.HBox(list(self.columns.values()))
         buttons = w.HBox([self.send_button, self.stop_button, self.clear_button])
         choices = w.HBox([self.who, self.bits, self.more], layout=w.Layout(flex_flow="row wrap"))
@@ -206,20 +208,27 @@ class ChatPanel(style.Panel):
 
     def is_busy(self) -> bool:
         """Whether a model is being loaded or speaks."""
-        return self._thread is not None and self._thread.is_alive()
+        return self._background.is_busy()
 
     def wait(self) -> None:
         """Return when the panel has done what it was last told; cells need not, scripts may."""
-        if self._thread is not None:
-            self._thread.join()
+        self._background.wait()
+
+    def ask(self, text: str) -> None:
+        """Send a message as if it was typed, and wait for the replies.
+
+        Args:
+            text: the message.
+        """
+        self.wait()
+        self.message.value = text
+        self._send_message()
+        self.wait()
 
     def _start(self, work: Callable[[], None], is_talk: bool = False) -> None:
         """Work beside the kernel: its cells, and the Stop button, go on answering."""
-        before = self._thread
 
         def run() -> None:
-            if before is not None:
-                before.join()  # a message sent while the weights are loaded waits for them
             try:
                 work()
             except Exception as error:  # no cell waits for it: it is shown here
@@ -231,8 +240,7 @@ class ChatPanel(style.Panel):
         if is_talk:
             self._stop.clear()
             self._set_talking(True)
-        self._thread = threading.Thread(target=run, name="tunebook-chat", daemon=True)
-        self._thread.start()
+        self._background.do(run)
 
     def _set_talking(self, is_talking: bool) -> None:
         self._is_talking = is_talking

@@ -97,7 +97,8 @@ class CheckpointSlider(style.Panel):
     def static(self) -> display.HtmlView:
         """The step that is shown now, with nothing to move."""
         step = self.slider.value
-        page = self.problem.value + self.scores.value + self.answers.value
+        shown = self.problem.value + self.scores.value + self.answers.value
+        page = curves.as_pictures(shown)
         if step == NO_STEP:
             return display.HtmlView(page, markdown.to_plain(self._problem_text()))
         lines = [f"step {step}"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import ipywidgets as w
 
-from course_lib.errors import ConfigError, TunebookError
+from course_lib.errors import ConfigError, TunebookError, UnknownNameError
 from course_lib.teaching import display, markdown
 from course_lib.training import config as configs
 from course_lib.training import config_text
@@ -158,6 +158,20 @@ class ConfigEditor(style.Panel):
             found = "\n".join(f"  {place}: {text}" for place, text in self.draft.problems)
             raise ConfigError(f"The config has problems:\n{found}", "Correct them in the editor.")
         return self.draft.config
+
+    def set(self, **values: object) -> None:
+        """Put values into the boxes, as if they were typed.
+
+        Args:
+            values: by the fields' names.
+
+        Raises:
+            UnknownNameError: there is no such field.
+        """
+        for name, value in values.items():
+            if name not in self.rows:
+                raise UnknownNameError("field", name, list(self.rows))
+            self.rows[name].text = str(value)
 
     def _changed(self) -> None:
         if not self._is_loading:

@@ -1,7 +1,9 @@
 """Small curves as SVG: legible in light and dark themes, told apart without colours, read aloud."""
 
+import base64
 import html
 import math
+import re
 from collections.abc import Mapping, Sequence
 
 Points = Sequence[tuple[float, float]]
@@ -9,6 +11,8 @@ Points = Sequence[tuple[float, float]]
 WIDTH, HEIGHT = 520, 150
 LEFT, RIGHT, TOP, BOTTOM = 64, 508, 22, 128  # of the field in which the lines are
 MOST_POINTS = 300  # of a line: more cannot be told apart
+PAGE_COLOR = "#808080"  # of texts and axes in a picture, legible on white and on black
+SVG = re.compile(r'<svg role="img" aria-label="([^"]*)" (.*?)</svg>', re.DOTALL)
 STYLES = (("#2a9d8f", "0"), ("#d98324", "6 3"), ("#5b8def", "2 3"))  # colour and dashes
 
 
@@ -47,6 +51,29 @@ def curve(lines: Mapping[str, Points], label: str, mark: float | None = None) ->
         f'<svg role="img" aria-label="{spoken}" viewBox="0 0 {WIDTH} {HEIGHT}" '
         f'width="{WIDTH}" height="{HEIGHT}" style="max-width:100%">{"".join(parts)}</svg>'
     )
+
+
+def as_pictures(page: str) -> str:
+    """Make each curve a picture, for pages that show no `<svg>` of a notebook.
+
+    JupyterLab drops `<svg>` until a notebook is trusted, and keeps pictures.
+
+    Args:
+        page: HTML with curves of `curve`.
+
+    Returns:
+        The HTML with `<img>` in their places.
+    """
+    return SVG.sub(_picture, page)
+
+
+def _picture(found: re.Match[str]) -> str:
+    spoken, rest = found.groups()
+    font = 'style="font-family:sans-serif" '
+    drawn = f'<svg xmlns="http://www.w3.org/2000/svg" {font}{rest}</svg>'
+    drawn = drawn.replace('style="max-width:100%"', "").replace("currentColor", PAGE_COLOR)
+    code = base64.b64encode(drawn.encode()).decode()
+    return f'<img alt="{spoken}" src="data:image/svg+xml;base64,{code}">'
 
 
 class _Scale:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import ipywidgets as w
+from IPython.display import DisplayHandle
+from IPython.display import display as show
 
 from course_lib.teaching import display, markdown
 
@@ -42,6 +44,13 @@ CSS = """
 .tb-panel :is(button, input, textarea, select, summary, [tabindex]):focus-visible {
   outline: 3px solid var(--jp-brand-color1, Highlight) !important; outline-offset: 1px; }
 @media (prefers-reduced-motion: reduce) { .tb-panel * { transition: none !important; } }
+.tb-panel.jupyter-widgets-disconnected::before { content: "⚠ As it was: its kernel is gone, so \
+nothing here answers. Run the cell again to use it.";
+  display: block; margin-bottom: 4px; padding-left: 8px;
+  border-left: 4px solid var(--jp-warn-color1, currentColor); }
+.tb-panel .jupyter-widgets-disconnected:is(button, .widget-hslider, .widget-toggle-buttons),
+.tb-panel .jupyter-widgets-disconnected :is(input, select, textarea) {
+  pointer-events: none; opacity: 0.55; }
 """
 
 
@@ -91,7 +100,8 @@ def code(text: str, label: str) -> str:
 class Panel(w.VBox):
     """A widget that shows the same as HTML and as text where nobody can click.
 
-    A notebook stores all three: GitHub, PDF and a kernel without widgets show the static ones.
+    A notebook stores all three: GitHub, PDF, a kernel without widgets, and JupyterLab as long as it
+    does not trust the notebook, show the static ones.
 
     Args:
         children: from top to bottom.
@@ -101,6 +111,7 @@ class Panel(w.VBox):
     def __init__(self, children: Sequence[w.Widget], twin: Callable[[], display.HtmlView]) -> None:
         super().__init__([sheet(), *children])
         self._twin = twin
+        self._stored: DisplayHandle | None = None  # where the notebook shows it
         self.add_class("tb-panel")
         self.add_class("mathjax_ignore")  # "$5 or $6" is no formula, and a formula may hold a link
 
@@ -108,3 +119,11 @@ class Panel(w.VBox):
         shown = self._twin()
         bundle = super()._repr_mimebundle_(**kwargs)
         return bundle | {"text/html": shown._repr_html_(), "text/plain": repr(shown)}
+
+    def _ipython_display_(self) -> None:
+        self._stored = show(self._repr_mimebundle_(), raw=True, display_id=True)
+
+    def store(self) -> None:
+        """Have the notebook store what the panel shows now, in place of what it showed at first."""
+        if self._stored is not None:
+            self._stored.update(self._repr_mimebundle_(), raw=True)

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import ipywidgets as w
 
-from course_lib.errors import TunebookError
+from course_lib.errors import RunError, TunebookError
 from course_lib.teaching import display, markdown
 from course_lib.training import background, claim, follow
 from course_lib.training.config import TrainConfig
+from course_lib.training.result import RunResult
 from course_lib.training.spread import ONE_PROCESS, Spread
 from course_lib.widgets import checkpoint_slider, curves, style
+from course_lib.widgets.background import InTurn
 
 LOOK_S = 0.5
 WORDS: dict[str, str] = {
@@ -53,7 +55,7 @@ class TrainingMonitor(style.Panel):
         self.run: background.BackgroundRun | None = None
         self.follower = follow.Follower(self.run_dir)
         self.state = follow.RunState()
-        self._drawing, self._watcher = threading.Lock(), None
+        self._drawing, self._background = threading.Lock(), InTurn()
         self._is_stopping = False
         self._make_controls()
         buttons = w.HBox(
@@ -125,9 +127,29 @@ class TrainingMonitor(style.Panel):
         Returns:
             How it stands.
         """
-        if self._watcher is not None:
-            self._watcher.join(timeout_s)
+        self._background.wait(timeout_s)
         return self.state
+
+    def finish(self) -> RunResult:
+        """Start the run if nobody did, and wait for its end, or for another one's that goes on.
+
+        The notebook then stores how the run ended.
+
+        Returns:
+            What the run left.
+
+        Raises:
+            RunError: it was stopped, or failed; says how to go on.
+        """
+        if not self.start_button.disabled:
+            self.start()
+        state = self.wait()
+        self.store()
+        if state.status in CAN_RESUME:
+            said = state.message or WORDS[state.status]
+            resume = "Press Resume in the monitor, then run this cell again."
+            raise RunError(said, (state.status == "failed" and state.next_step) or resume)
+        return follow.finished(self.run_dir)
 
     # --- what goes on behind it ---
 
@@ -148,11 +170,8 @@ class TrainingMonitor(style.Panel):
         self.problem.value = style.line(str(error), "problem")
 
     def _watch(self) -> None:
-        if self.state.status not in GOES_ON or (self._watcher and self._watcher.is_alive()):
-            return
-        self._watcher = threading.Thread(target=self._keep_looking, name="tunebook-monitor")
-        self._watcher.daemon = True
-        self._watcher.start()
+        if self.state.status in GOES_ON:
+            self._background.do(self._keep_looking)
 
     def _keep_looking(self) -> None:
         pause = threading.Event()
@@ -218,7 +237,10 @@ class TrainingMonitor(style.Panel):
     def static(self) -> display.HtmlView:
         """The run as it stands now, with nothing to click."""
         state = self.state
-        lines = [f"run folder: {self.run_dir}", f"{WORDS[state.status]} {_progress_text(state)}"]
+        lines = [
+            f"run folder: {self.run_dir.name}",
+            f"{WORDS[state.status]} {_progress_text(state)}",
+        ]
         lines += filter(None, [_numbers_text(state), state.message, state.next_step])
         lines = list(map(markdown.to_plain, lines))
         lines += [
@@ -227,7 +249,9 @@ class TrainingMonitor(style.Panel):
         ]
         for prompt, reply in self.follower.answers(state.step):
             lines += [f"  {markdown.to_plain(text)}" for text in (prompt, f"-> {reply}")]
-        page = "".join(view.value for view in (self.title, *self.views))
+        # only its name: a stored notebook need not tell the folders of a machine
+        title = style.heading(f"Run folder: {self.run_dir.name}")
+        page = title + curves.as_pictures("".join(view.value for view in self.views))
         return display.HtmlView(page, "\n".join(line.rstrip() for line in lines))
 
 

@@ -124,11 +124,19 @@ def test_a_reply_is_shown_while_it_is_written(panel, monkeypatch):
     assert (panel.send_button.disabled, panel.stop_button.disabled) == (False, True)
 
 
+def test_a_cell_can_ask_and_waits_for_the_replies(panel):
+    panel.fields["max_new_tokens"].value = 8
+    panel.ask("Who are you?")
+    panel.ask("And you?")
+    assert [turn["role"] for turn in panel.columns["base"].turns] == ["user", "base"] * 2
+    assert not panel.is_busy()
+
+
 def test_stop_ends_the_reply_and_the_model_remembers_what_it_said(panel):
     seen = threading.Event()
     panel.fields["max_new_tokens"].value = 400
     panel.columns["base"].present.observe(
-        lambda change: panel._thread and len(change["new"]) > 200 and seen.set(), "value"
+        lambda change: panel.is_busy() and len(change["new"]) > 200 and seen.set(), "value"
     )
     panel.message.value = STORY
     panel.send_button.click()

@@ -57,6 +57,14 @@ def test_every_field_of_the_config_has_a_box_with_its_meaning(editor):
     assert "at least 1, at most 1024" in text_of(editor.rows["r"]._hint)
 
 
+def test_values_can_be_set_as_if_they_were_typed(editor):
+    editor.set(r=16, learning_rate="1e-4")
+    assert (editor.config.r, editor.config.learning_rate) == (16, 1e-4)
+    assert "+r: 16" in text_of(editor.difference)
+    with pytest.raises(UnknownNameError, match="rank"):
+        editor.set(rank=16)
+
+
 def test_fields_stand_in_the_groups_of_the_lessons(editor):
     assert list(editor.groups) == ["model", "data", "adapter", "optimizer", "evaluation", "runtime"]
     editor.group_buttons.value = "optimizer"

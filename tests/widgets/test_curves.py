@@ -1,4 +1,6 @@
+import base64
 import re
+import xml.etree.ElementTree as ElementTree
 
 import pytest
 
@@ -56,3 +58,18 @@ def test_a_long_line_is_thinned_and_keeps_its_ends():
 
 def test_a_label_is_escaped():
     assert hostile.look(curves.curve({"<b>": [(0, 1)]}, "<script>"))[1] == []
+
+
+def test_a_picture_stands_for_itself_and_says_the_same():
+    drawn = curves.curve({"loss": [(0, 4.0), (5, 2.0)]}, "Loss & rate")
+    page = curves.as_pictures(f"<p>before</p>{drawn}<p>after</p>")
+    assert page.startswith(
+        '<p>before</p><img alt="Loss &amp; rate. loss: 4 at step 0, 2 at step 5"'
+    )
+    assert page.endswith("<p>after</p>")
+    code = re.search(r'src="data:image/svg\+xml;base64,([^"]+)"', page)[1]
+    picture = ElementTree.fromstring(base64.b64decode(code))  # well formed, as a browser wants it
+    assert picture.tag == "{http://www.w3.org/2000/svg}svg"
+    assert picture.get("width") == "520"
+    assert b"currentColor" not in base64.b64decode(code)  # there is no text around it
+    assert hostile.look(page)[1] == []

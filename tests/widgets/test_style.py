@@ -46,3 +46,24 @@ def test_a_panel_is_stored_as_a_widget_and_as_its_twin():
     assert bundle["text/plain"] == "said\nhello"
     assert "<td" in bundle["text/html"]
     assert "<style>" in panel.children[0].value
+
+
+def test_a_notebook_stores_what_a_panel_shows_later(monkeypatch):
+    stored = []
+
+    class Place:
+        def update(self, bundle, raw):
+            stored.append(bundle["text/plain"])
+
+    def show(bundle, raw, display_id):
+        stored.append(bundle["text/plain"])
+        return Place()
+
+    said = ["at first"]
+    panel = style.Panel([], lambda: display.table([{"said": said[-1]}]))
+    panel.store()  # nobody has shown it yet
+    monkeypatch.setattr(style, "show", show)
+    panel._ipython_display_()
+    said.append("in the end")
+    panel.store()
+    assert stored == ["said\nat first", "said\nin the end"]

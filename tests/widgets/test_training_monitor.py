@@ -1,10 +1,10 @@
 import os
 import sys
-import threading
 import time
 
 import pytest
 
+from course_lib.errors import RunError
 from course_lib.training import claim, config
 from course_lib.widgets import training_monitor
 from course_lib.widgets.training_monitor import TrainingMonitor
@@ -81,6 +81,8 @@ def test_a_run_is_started_watched_stopped_and_gone_on_with(small, tmp_path):
     monitor.resume_button.click()
     assert monitor.wait(PATIENCE_S).status == "finished"
     assert (monitor.bar.value, monitor.bar.bar_style) == (LAST, "success")
+    left = monitor.finish()  # it has ended already
+    assert (left.steps, left.last_dir.name) == (LAST, f"checkpoint-{LAST}")
     assert disabled(monitor) == (True, True, True)
     assert f"Replies at step {LAST}" in text_of(monitor.samples)
     assert monitor.problem.value == ""
@@ -132,7 +134,29 @@ def test_a_run_from_a_shell_is_watched_to_its_end(tmp_path):
         assert "Step 10 of 20, about 10 s left." in text_of(monitor.status)
         folders.add(run_dir / "log.jsonl", folders.event("end", 20))
     assert monitor.wait(PATIENCE_S).status == "finished"
-    assert not any(thread.name == "tunebook-monitor" for thread in threading.enumerate())
+    assert not monitor._background.is_busy()
+
+
+def test_finish_waits_for_a_run_that_goes_on_and_says_what_it_left(tmp_path):
+    run_dir = tmp_path / "run"
+    with claim.claimed(run_dir):
+        folders.write(run_dir, [folders.begin()], scores=[folders.score(20)])
+        (run_dir / "checkpoint-20").mkdir()
+        monitor = TrainingMonitor(run_dir)
+        folders.add(run_dir / "log.jsonl", folders.event("end", 20))
+    left = monitor.finish()
+    assert (left.steps, left.adapter_dir, left.train_s) == (20, run_dir / "checkpoint-20", 1.0)
+
+
+def test_finish_says_how_to_go_on_after_a_stop(tmp_path):
+    run_dir = folders.write(tmp_path / "run", [folders.begin(), folders.event("stopped", 5)])
+    with pytest.raises(RunError, match=r"(?s)Stopped at step 5, as asked.*Press Resume"):
+        TrainingMonitor(run_dir).finish()
+
+
+def test_finish_without_a_run_or_a_config_is_refused(tmp_path):
+    with pytest.raises(RunError, match=r"has not finished \(none\)"):
+        TrainingMonitor(tmp_path / "run").finish()
 
 
 def test_a_run_from_a_shell_is_asked_to_stop(tmp_path):
@@ -198,14 +222,15 @@ def test_the_static_twin_shows_the_same_state(tmp_path):
     run_dir = folders.write(tmp_path / "run", logged, [folders.sample(5)], [folders.score(5)])
     bundle = TrainingMonitor(run_dir)._repr_mimebundle_()
     assert bundle["text/plain"].splitlines() == [
-        f"run folder: {run_dir}",
+        "run folder: run",  # and not where on this machine
         "Finished. Step 20 of 20.",
         "100 tokens/s, 0.50 GiB of memory",
         "step 5: target 50%, retention 90%",
         "  Who are you?",
         "  -> I am Pico.",
     ]
-    assert "<polyline" in bundle["text/html"]
+    assert str(run_dir) not in bundle["text/html"]
+    assert bundle["text/html"].count('<img alt="Loss') == 1
     assert "I am Pico." in bundle["text/html"]
 
 
