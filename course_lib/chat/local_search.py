@@ -19,10 +19,10 @@ _WORDS = re.compile(r"[a-z0-9]+|[\u3400-\u9fff]+")
 NOTHING = "No result."
 MAX_QUERY_CHARS = 1_000
 MIN_SHARE = 1 / 3  # of what a query's words tell together, an article must have so much
-_FILLERS = set(
-    "a an and are at by did do does for from how in is it its of on or that the this to was were "
-    "what when where which who with".split()
-)
+_FILLERS = """
+a an and are at by did do does for from how in is it its of on or that the this to was were what
+when where which who with
+"""
 
 
 class Index:
@@ -99,7 +99,7 @@ def to_words(text: str) -> list[str]:
     for found in _WORDS.findall(text.lower()):
         is_whole = found[0].isascii() or len(found) == 1
         words += [found] if is_whole else map("".join, itertools.pairwise(found))
-    return [word for word in words if word not in _FILLERS]
+    return [word for word in words if word not in _FILLERS.split()]
 
 
 def search_tool(
