@@ -11,7 +11,6 @@ from functools import cache
 
 from course_lib import files
 from course_lib.chat import calculator, tools, units
-from course_lib.errors import UnknownNameError
 
 Now = Callable[[], datetime.datetime]
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -111,12 +110,12 @@ def find_zone(place: str) -> zoneinfo.ZoneInfo:
         The zone.
 
     Raises:
-        UnknownNameError: there is no such city.
+        ValueError: there is no such city.
     """
     name = " ".join(place.split()).casefold()
     zones = _zones()
     if name not in zones:
-        raise UnknownNameError("city", place.strip()[:60], zones)
+        raise ValueError(f"there is no city called {place.strip()[:60]!r}")
     return zoneinfo.ZoneInfo(zones[name])
 
 

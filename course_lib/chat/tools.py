@@ -94,7 +94,7 @@ class Tool:
         try:
             as_json = json.dumps(dict(arguments))
             checked = self.arguments_model.model_validate_json(as_json, strict=True)
-        except (pydantic.ValidationError, ValueError, RecursionError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             found = error.errors() if isinstance(error, pydantic.ValidationError) else []
             problems = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in found]
             expected = tool_specs.signature(self.spec)
@@ -249,7 +249,13 @@ def _to_model(
     name: str, function: Callable[..., Any], texts: Mapping[str, str]
 ) -> type[pydantic.BaseModel]:
     """What a function's arguments are checked against."""
-    hints = typing.get_type_hints(function)
+    try:
+        hints = typing.get_type_hints(function)
+    except NameError as error:
+        raise DataError(
+            f"The tool {name} has a type hint of an unknown name: {error}.",
+            "Import the type above the function.",
+        ) from None
     fields: dict[str, Any] = {}
     for argument, about in inspect.signature(function).parameters.items():
         if about.kind not in (about.POSITIONAL_OR_KEYWORD, about.KEYWORD_ONLY):
@@ -270,7 +276,7 @@ def _to_model(
     settings = pydantic.ConfigDict(extra="forbid", strict=True)
     try:
         return pydantic.create_model(name, __config__=settings, **fields)
-    except (pydantic.errors.PydanticSchemaGenerationError, NameError) as error:
+    except pydantic.errors.PydanticSchemaGenerationError as error:
         raise DataError(
             f"The tool {name} has a type that JSON cannot say: {str(error).splitlines()[0]}",
             "Use str, int, float, bool, list, dict, Literal or a pydantic model.",
