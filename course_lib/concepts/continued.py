@@ -1,7 +1,9 @@
 """Two sides of a model at once: how well it reads a raw text, and how well it still chats."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -10,6 +12,7 @@ from course_lib.concepts import answer_loss
 from course_lib.errors import DataError
 from course_lib.evaluation import conversation
 from course_lib.evaluation.questions import Question, share_right
+from course_lib.files import write_atomic
 
 REPLY_TOKENS = 32  # the longest right answer about the little world has about 20
 
@@ -30,6 +33,26 @@ class TextAndChat:
     right: float
     ended: float
     replies: tuple[str, ...]
+
+
+def write_text_rows(texts: Sequence[str], path: Path) -> Path:
+    """Write raw texts as rows to train on: every token of a text carries loss.
+
+    Args:
+        texts: one for each row.
+        path: a .jsonl file; each line becomes {"text": ...}.
+
+    Returns:
+        The path.
+
+    Raises:
+        DataError: there is no text.
+    """
+    if not texts:
+        raise DataError("There is no text to write.", "Give at least one.")
+    lines = [json.dumps({"text": text}, ensure_ascii=False) for text in texts]
+    write_atomic(path, "".join(f"{line}\n" for line in lines))
+    return path
 
 
 def score_text_and_chat(

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from course_lib.concepts import answer_loss, continued
+from course_lib.data import formats
 from course_lib.errors import DataError
 from course_lib.evaluation.questions import Question
 
@@ -37,3 +38,11 @@ def test_chat_is_scored_by_right_answers(pico_model, pico_tokenizer):
 def test_nothing_to_score_is_refused(pico_model, pico_tokenizer, texts, questions):
     with pytest.raises(DataError, match="cannot be scored"):
         continued.score_text_and_chat(pico_model, pico_tokenizer, texts, questions)
+
+
+def test_texts_are_written_as_rows_that_a_run_reads(tmp_path):
+    texts = ["One line.\nAnother: “雨”.", "{}"]
+    path = continued.write_text_rows(texts, tmp_path / "raw.jsonl")
+    assert formats.read_rows(path) == [{"text": text} for text in texts]
+    with pytest.raises(DataError, match="no text"):
+        continued.write_text_rows([], tmp_path / "none.jsonl")
