@@ -35,7 +35,7 @@ app = typer.Typer(
     **terminal.STYLE,
 )
 convert_app = typer.Typer(
-    help="Make a checkpoint ready to pass on: adapter, merge.", **terminal.STYLE
+    help="Make a checkpoint ready to pass on: adapter, merge, llama.", **terminal.STYLE
 )
 pico_app = typer.Typer(help="The built-in model: build.", **terminal.STYLE)
 app.add_typer(data_commands.app, name="data")
@@ -53,6 +53,7 @@ Adapter = Annotated[
 Processes = Annotated[
     int, typer.Option(min=1, help="Processes that share each step: one for each GPU or CPU core.")
 ]
+ShardSize = Annotated[str, typer.Option(help="Largest weight file, such as 2GB or 500MB.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 
@@ -217,21 +218,38 @@ def convert_merge(
     base: Annotated[str, typer.Argument(help="The model that the adapter was trained on.")],
     adapter: Annotated[Path, typer.Argument(help="An adapter, a checkpoint or a run folder.")],
     dest: Annotated[Path, typer.Argument(help="The new folder.")],
-    max_shard_size: Annotated[
-        str, typer.Option(help="Largest weight file, such as 2GB or 500MB.")
-    ] = "2GB",
+    max_shard_size: ShardSize = "2GB",
 ) -> None:
     """Add an adapter to its base: an ordinary model that needs no adapter any more."""
-    number = max_shard_size[:-2]
-    if max_shard_size[-2:].upper() not in ("KB", "MB", "GB") or not number.isdecimal():
-        raise typer.BadParameter(f"{max_shard_size!r} is no size such as 2GB or 500MB.")
+    size = _to_size(max_shard_size)
     from course_lib.model import adapters
     from course_lib.training import checkpoints
 
     adapter_dir = checkpoints.find_adapter(adapter)
-    merged = adapters.merge_adapter(base, adapter_dir, dest, max_shard_size.upper())
+    merged = adapters.merge_adapter(base, adapter_dir, dest, size)
     terminal.say(f"Merged model: {merged}")
     terminal.say_next("chat", merged)
+
+
+@convert_app.command("llama", epilog="Example: tunebook convert llama internlm2-chat-1_8b llama")
+def convert_llama(
+    model: Annotated[str, typer.Argument(help="An InternLM: its folder, or its id.")],
+    dest: Annotated[Path, typer.Argument(help="The new folder.")],
+    max_shard_size: ShardSize = "2GB",
+) -> None:
+    """Write an InternLM as an ordinary Llama model, for programs that know no InternLM."""
+    size = _to_size(max_shard_size)
+    from course_lib.model import adapters
+
+    converted = adapters.convert_to_llama(model, dest, size)
+    terminal.say(f"Llama model: {converted}")
+    terminal.say_next("chat", converted)
+
+
+def _to_size(text: str) -> str:
+    if text[-2:].upper() not in ("KB", "MB", "GB") or not text[:-2].isdecimal():
+        raise typer.BadParameter(f"{text!r} is no size such as 2GB or 500MB.")
+    return text.upper()
 
 
 @app.command(epilog="Example: tunebook chat pico-chat --adapter runs/first")

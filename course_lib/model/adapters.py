@@ -14,9 +14,10 @@ from peft import PeftModel
 from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from course_lib.errors import AdapterError, ConfigError, RunError
+from course_lib.data import chat_template, encoders
+from course_lib.errors import AdapterError, ConfigError, ModelError, RunError
 from course_lib.files import staged_dir
-from course_lib.model import loading
+from course_lib.model import internlm, loading
 from course_lib.model.quiet import quiet_libraries
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
@@ -254,6 +255,48 @@ def merge_adapter(
         merged.to(written_dtype).save_pretrained(staging, max_shard_size=max_shard_size)
         load_tokenizer(base_model, Path(adapter_dir)).save_pretrained(staging)
     return out_dir
+
+
+def convert_to_llama(name: str, out_dir: Path, max_shard_size: str = "2GB") -> Path:
+    """Write an InternLM as an ordinary Llama folder, for programs that know no InternLM.
+
+    Args:
+        name: as in `loading.resolve_model`.
+        out_dir: the new folder; it appears whole or not at all.
+        max_shard_size: largest weight file, such as "2GB" or "500MB".
+
+    Returns:
+        `out_dir`, which plain transformers loads. Weights keep their type.
+
+    Raises:
+        ModelError: it is no InternLM, or not a whole one.
+        RunError: `out_dir` exists already, or the disk is full.
+        ConfigError: the shard size is no size.
+    """
+    out_dir, path = Path(out_dir), loading.resolve_model(name)
+    refuse_existing(out_dir)
+    _check_shard_size(max_shard_size)
+    if not internlm.is_internlm(path):
+        raise ModelError(
+            f"{name} is no InternLM.", "Use it as it is: transformers loads it without a change."
+        )
+    tokenizer = loading.load_tokenizer(name)
+    options = {"dtype": _stored_dtype(name), "device_map": "cpu", "output_loading_info": True}
+    with _new_dir(out_dir) as staging, quiet_libraries():
+        model, _ = internlm.load(path, **options)
+        _stop_at_turns(model, tokenizer)
+        model.save_pretrained(staging, max_shard_size=max_shard_size)
+        tokenizer.save_pretrained(staging)
+    return out_dir
+
+
+def _stop_at_turns(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Name the end of a turn as an end: other programs would go on behind it."""
+    named = model.generation_config.eos_token_id
+    ends = list(named) if isinstance(named, list | tuple) else [named]
+    mark = chat_template.end_of_turn(tokenizer) if tokenizer.chat_template else ""
+    ends += encoders.encode(mark, "marks", tokenizer)[-1:]
+    model.generation_config.eos_token_id = sorted(set(ends) - {None}) or None
 
 
 @contextmanager

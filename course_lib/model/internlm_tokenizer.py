@@ -1,7 +1,9 @@
 """InternLM's tokenizer.model as a fast tokenizer, with its control tokens and its chat template.
 
-A text is cut at control tokens; each piece between them is read as SentencePiece reads it. A piece
-of text never becomes a control token by merging letters: merges lead to ordinary pieces only.
+A text is cut at the tokens that were added to the vocabulary; what is between them is read as
+SentencePiece reads it. Letters never merge to a control token: merges lead to ordinary pieces only.
+(One text is read in another way than SentencePiece reads it: one that is nothing but an entry that
+is always read whole gets no blank before it.)
 
 InternLM2 gave names to six unused entries of its vocabulary: its first release calls them
 [UNUSED_TOKEN_141] to [UNUSED_TOKEN_146], later ones rename them in tokenizer_config.json. They keep
@@ -119,7 +121,7 @@ def _backend(model: SentencePieceModel, names: dict[str, int]) -> Tokenizer:
             byte_fallback=model.byte_fallback,
         )
     )
-    steps = [normalizers.Precompiled(model.charsmap)] if model.charsmap else []
+    steps = _character_rules(model)
     if model.remove_extra_whitespaces:
         steps += [normalizers.Replace(Regex("^ +| +$| +(?= )"), "")]
     steps += [normalizers.Replace(" ", SPACE)]
@@ -133,29 +135,49 @@ def _backend(model: SentencePieceModel, names: dict[str, int]) -> Tokenizer:
     backend.decoder = decoders.Sequence(
         [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse(), *ends]
     )
-    control = [text for text, number in names.items() if _is_control(model, text, number)]
-    backend.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in control])
+    whole = _whole(model, names)
+    cuts = [text for text, number in names.items() if _is_cut(model, text, number)]
     # One that the rules above change is never found in a text.
-    same = [t for t in _whole(model, names) if backend.normalizer.normalize_str(t) == t]
-    backend.add_tokens([AddedToken(text, normalized=True) for text in same])
+    inside = [text for text in whole if backend.normalizer.normalize_str(text) == text]
+    backend.add_special_tokens(
+        [AddedToken(text, special=True, normalized=False) for text in cuts]
+        + [AddedToken(text, special=True, normalized=True) for text in inside if text in CONTROL]
+    )
+    backend.add_tokens([AddedToken(t, normalized=True) for t in inside if t not in CONTROL])
     return backend
 
 
-def _is_control(model: SentencePieceModel, text: str, number: int) -> bool:
-    """Whether an entry is a control token: by its kind, by its name, or because it was renamed."""
+def _character_rules(model: SentencePieceModel) -> list[normalizers.Normalizer]:
+    if not model.charsmap:
+        return []
+    try:
+        return [normalizers.Precompiled(model.charsmap)]
+    except Exception as error:  # tokenizers raises nothing more special
+        raise ModelError(
+            f"tokenizer.model holds rules for characters that cannot be read: {error}.",
+            "Copy or download it again.",
+        ) from error
+
+
+def _is_cut(model: SentencePieceModel, text: str, number: int) -> bool:
+    """Whether a token stands outside of the text that SentencePiece reads.
+
+    InternLM2's do. InternLM's <eoh> and <eoa> are entries that it reads whole, inside of it.
+    """
     if number >= len(model.pieces) or model.pieces[number].text != text:
         return True
-    return text in CONTROL or model.pieces[number].kind in (PieceKind.CONTROL, PieceKind.UNKNOWN)
+    kind = model.pieces[number].kind
+    is_named = text in CONTROL and kind != PieceKind.USER_DEFINED
+    return is_named or kind in (PieceKind.CONTROL, PieceKind.UNKNOWN)
 
 
 def _whole(model: SentencePieceModel, names: dict[str, int]) -> list[str]:
-    """The entries that are no control tokens and are always read whole."""
+    """The entries that are always read whole where they stand in a text."""
     return [
         piece.text
         for number, piece in enumerate(model.pieces)
         if piece.kind == PieceKind.USER_DEFINED
         and names.get(piece.text) == number
-        and not _is_control(model, piece.text, number)
         and " " not in piece.text  # never read: blanks are written in another way
     ]
 

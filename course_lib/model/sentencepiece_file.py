@@ -80,13 +80,13 @@ def read_model(path: Path) -> SentencePieceModel:
             pieces=pieces,
             model_type=trainer.get(3, [1])[-1],
             byte_fallback=bool(trainer.get(35, [0])[-1]),
-            charsmap=normalizer.get(2, [b""])[-1],
+            charsmap=memoryview(normalizer.get(2, [b""])[-1]).tobytes(),
             add_dummy_prefix=bool(normalizer.get(3, [1])[-1]),
             remove_extra_whitespaces=bool(normalizer.get(4, [1])[-1]),
         )
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error}.", "Copy or download it.") from error
-    except (ValueError, IndexError, KeyError, TypeError, struct.error) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, struct.error) as error:
         raise _damaged(path) from error
     if not pieces:
         raise _damaged(path)

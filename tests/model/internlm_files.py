@@ -1,7 +1,7 @@
 """Small InternLM checkpoints in the layout of the published ones, and what they compute.
 
-The forward pass here is written from the published description with plain tensors; it shares no code
-with transformers or with course_lib.
+The forward pass here is written from the published description with plain tensors; it shares no
+code with transformers or with course_lib.
 """
 
 import json
