@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from benchmarks import report
-from course_lib.concepts import held_bytes
+from course_lib.concepts import gradients, held_bytes
 from course_lib.model import engines, estimate, loading, shapes
 from course_lib.model.setting import Setting
 from course_lib.model.shapes import Shape
@@ -103,10 +103,7 @@ def pico(setting: Setting) -> torch.nn.Module:
             weight.requires_grad_(True)
         elif weight.requires_grad and setting.numbers.adapter_bytes == 2:
             weight.data = weight.data.to(torch.bfloat16)
-    model.config.use_cache = False
-    if setting.gradient_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
-    return model.train()
+    return model
 
 
 def measure(model: torch.nn.Module, setting: Setting) -> tuple[int, int]:
@@ -123,9 +120,11 @@ def measure(model: torch.nn.Module, setting: Setting) -> tuple[int, int]:
         setting.optimizer, [w for w in model.parameters() if w.requires_grad]
     )
     batch = make_batch(setting)
-    train_step(model, optimizer, batch)
-    held = nbytes([*held_tensors(model), *state_tensors(optimizer)])
-    return held, held + held_bytes.measure_held(lambda: train_step(model, optimizer, batch)).peak
+    with gradients.checkpointed(model, setting.gradient_checkpointing):
+        train_step(model, optimizer, batch)
+        held = nbytes([*held_tensors(model), *state_tensors(optimizer)])
+        made = held_bytes.measure_held(lambda: train_step(model, optimizer, batch))
+    return held, held + made.peak
 
 
 def held_tensors(model: torch.nn.Module) -> list[torch.Tensor]:
