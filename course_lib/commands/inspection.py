@@ -15,6 +15,7 @@ from course_lib.data import (
     chat_template,
     formats,
     masking,
+    native_tools,
     packing,
     prepare,
     sheets,
@@ -274,8 +275,9 @@ def view_row(
     if "text" in row:
         ids = masking.encode_text(row["text"], tokenizer, WHOLE)[0].input_ids
         return [SegmentView("text", row["text"], len(ids), True)]
-    chosen = masking.chosen_replies(row["messages"], loss_turns)
-    segments = chat_template.messages_to_segments(row["messages"], tokenizer, chosen=chosen)
+    messages = native_tools.row_messages(row, tokenizer)
+    chosen = masking.chosen_replies(messages, loss_turns)
+    segments = chat_template.messages_to_segments(messages, tokenizer, chosen=chosen)
     tokenized = chat_template.tokenize_segments(segments, tokenizer)
     return [
         SegmentView(segment.role, segment.text, len(ids.ids), ids.has_loss)

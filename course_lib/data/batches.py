@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from course_lib.data import chat_template, encoders, masking, slots, tool_calls
+from course_lib.data import chat_template, encoders, masking, native_tools, slots, tool_calls
 from course_lib.errors import DataError, ModelError
 
 if TYPE_CHECKING:  # slow to import
@@ -113,7 +113,7 @@ class RowEncoder:
             self._text_layout = self._text_layout or _lay_out_text(self._tokenizer)
             layout, contents = self._text_layout, [row["text"]]
         else:
-            layout, contents = self._chat_layout(row["messages"])
+            layout, contents = self._chat_layout(native_tools.row_messages(row, self._tokenizer))
         for part in layout:
             if part.piece:
                 text = part.piece.fill(contents[part.piece.index])

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from course_lib.data import chat_template, fields, speakers
+from course_lib.data import chat_template, fields, speakers, tool_specs
 from course_lib.errors import DataError
 
 EXAMPLES = {
@@ -18,7 +18,7 @@ EXAMPLES = {
 }
 # Fields that a conversion uses: of the row, and of the objects in its list.
 ROW_FIELDS = {
-    "messages": ("messages", "conversations"),
+    "messages": ("messages", "conversations", "tools"),
     "conversation": ("conversation",),
     "alpaca": ("instruction", "input", "output", "history", "system"),
     "sharegpt": ("conversations", "system"),
@@ -44,7 +44,7 @@ def convert(value: Any, format_name: str) -> dict[str, Any]:
 
     Returns:
         {"messages": [...]} that starts with the user, after system messages, takes turns and
-        has a reply; or {"text": ...}.
+        has a reply, with `tools` when it offers some; or {"text": ...}.
 
     Raises:
         DataError: names the field, what was found and what was expected.
@@ -64,7 +64,19 @@ def convert(value: Any, format_name: str) -> dict[str, Any]:
         return {"text": value["text"]}
     messages = _CONVERTERS[format_name](value)
     check_dialogue(messages)
-    return {"messages": messages}
+    tools = _tools_of(value) if format_name == "messages" else []
+    return {"messages": messages, "tools": tools} if tools else {"messages": messages}
+
+
+def _tools_of(value: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What a row offers, in one form."""
+    given = fields.parse_cell(value.get("tools") or [], "tools")
+    if not isinstance(given, list | tuple):
+        raise DataError(
+            f"field tools: expected a list, found {type(given).__name__}.",
+            f"Write [{tool_specs.EXAMPLE}]",
+        )
+    return [spec.as_openai() for spec in tool_specs.from_openai(given)]
 
 
 def check_dialogue(messages: Messages) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from course_lib.data import chat_template, masking, packing
+from course_lib.data import chat_template, masking, native_tools, packing
 from course_lib.errors import NothingToLearnError
 
 if TYPE_CHECKING:  # slow to import
@@ -75,7 +75,7 @@ def mark_row(
     if "messages" not in row:
         pieces = masking.encode_text(row["text"], tokenizer, max_length)
         return [MarkedRow(piece, ("text",) * len(piece.input_ids)) for piece in pieces]
-    messages = row["messages"]
+    messages = native_tools.row_messages(row, tokenizer)
     chat_template.check_messages(messages)
     chosen = masking.chosen_replies(messages, loss_turns)
     segments = chat_template.tokenize_segments(

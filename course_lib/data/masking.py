@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from course_lib.data import chat_template, encoders
+from course_lib.data import chat_template, encoders, native_tools
 from course_lib.errors import DataError, ModelError, NothingToLearnError
 
 if TYPE_CHECKING:  # slow to import
@@ -266,7 +266,8 @@ def _encode_any(
     """Encode a row of either kind."""
     check_fields(row)
     if "messages" in row:
-        return [encode_row(row["messages"], tokenizer, max_length, loss_turns)]
+        messages = native_tools.row_messages(row, tokenizer)
+        return [encode_row(messages, tokenizer, max_length, loss_turns)]
     made = encode_text(row["text"], tokenizer, max_length)
     _check_labels(made[0].labels)  # an empty text is its end token alone
     return made

@@ -12,6 +12,7 @@ Source: transformers' guide "Tool use", and the templates of Qwen2.5 and Qwen3.
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from course_lib.data import slots, tool_calls, tool_specs
@@ -56,16 +57,36 @@ def offer_tools(
     tool_specs.check_names(tools)
     tool_calls.check_template(tokenizer)
     own = made[0]["content"] if made and made[0]["role"] == "system" else ""
-    offer = _offer_text([spec.as_openai() for spec in tools], bool(own), tokenizer)
+    as_json = json.dumps([spec.as_openai() for spec in tools])
+    offer = _offer_text(as_json, bool(own), tokenizer, str(tokenizer.chat_template))
     system = {"role": "system", "content": offer.replace(_SYSTEM, own)}
     return [system, *made[bool(own) :]]
 
 
-def _offer_text(
-    tools: list[dict[str, Any]], has_system: bool, tokenizer: "PreTrainedTokenizerFast"
-) -> str:
+def row_messages(row: Mapping[str, Any], tokenizer: "PreTrainedTokenizerFast") -> Messages:
+    """A row's messages, with the tools that its field `tools` offers.
+
+    Args:
+        row: with `messages`, and perhaps with `tools`; it is not changed.
+        tokenizer: with its chat template.
+
+    Returns:
+        Messages to encode; the row's own when it offers no tools.
+
+    Raises:
+        DataError: a tool is not as expected; names its number.
+        ModelError: see `offer_tools`.
+    """
+    if not row.get("tools"):
+        return row["messages"]
+    return offer_tools(row["messages"], tool_specs.from_openai(row["tools"]), tokenizer)
+
+
+@lru_cache(maxsize=64)  # most rows of a data set offer the same tools
+def _offer_text(tools_json: str, has_system: bool, tokenizer: Any, template: str) -> str:
     """The system message with the tools, and a mark where the conversation's own text goes."""
-    if "tools" not in str(tokenizer.chat_template):
+    tools = json.loads(tools_json)
+    if "tools" not in template:
         lines = [json.dumps(tool["function"], ensure_ascii=False) for tool in tools]
         before = [_SYSTEM] if has_system else []
         return "\n".join([*before, _OFFER + "<tools>", *lines, "</tools>"])
@@ -76,7 +97,7 @@ def _offer_text(
     before, _, rest = plain.partition(_SYSTEM)
     between = rest.partition(_USER)[0]
     head = wanted.partition(_USER)[0]
-    text = head[len(before) : len(head) - len(between)].strip()
+    text = head[len(before) : len(head) - len(between)]
     if _render([{"role": "system", "content": text}, user], tokenizer) != wanted:
         raise ModelError(
             "The tokenizer's chat template offers tools elsewhere than in the system message.",
@@ -125,6 +146,11 @@ def knows_results(tokenizer: "PreTrainedTokenizerFast") -> bool:
     Args:
         tokenizer: with its chat template.
     """
+    return _knows_results(tokenizer, str(tokenizer.chat_template))
+
+
+@lru_cache(maxsize=64)
+def _knows_results(tokenizer: Any, template: str) -> bool:
     try:
         slots.render(["user", "assistant", "tool", "assistant"], tokenizer)
     except DataError:

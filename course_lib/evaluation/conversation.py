@@ -11,7 +11,7 @@ from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from course_lib.chat import generation
-from course_lib.data import masking
+from course_lib.data import masking, native_tools
 from course_lib.errors import DataError
 
 SHOWN_SLIPS = 8
@@ -82,7 +82,7 @@ def score_conversation(
         if not row.get("messages") or row["messages"][-1]["role"] != "assistant":
             raise DataError(f"row {number} does not end with a reply.", "Leave this row out.")
     loss, n_tokens = answer_loss(model, tokenizer, rows)
-    talks = [row["messages"][:-1] for row in rows]
+    talks = [native_tools.row_messages(row, tokenizer)[:-1] for row in rows]
     settings = settings or generation.GenerationSettings(max_new_tokens=64)
     replies = generation.reply_to_all(model, tokenizer, talks, settings)
     invented = [has_other_speaker(reply.text) for reply in replies]
