@@ -17,6 +17,25 @@ from course_lib.model import loading, shapes
 Targets = str | Sequence[str]
 
 
+def low_rank_change(
+    x: torch.Tensor, a: torch.Tensor, b: torch.Tensor, scale: float
+) -> torch.Tensor:
+    """Work out what LoRA adds to a layer's output.
+
+    Args:
+        x: the layer's inputs, (..., in).
+        a: (r, in).
+        b: (out, r).
+        scale: lora_alpha / r.
+
+    Returns:
+        scale * b a x for each x, (..., out). b a itself, as large as the layer's weight, is never
+        made: x goes through the narrow middle.
+    """
+    narrow = functional.linear(x, a)  # x a^T, (..., r)
+    return functional.linear(narrow, b) * scale
+
+
 class LoraLinear(torch.nn.Module):
     """A linear layer that is frozen, and beside it a change of rank r that is trained.
 
@@ -57,8 +76,7 @@ class LoraLinear(torch.nn.Module):
             x W^T + bias + scale * x A^T B^T, (..., out).
         """
         unchanged = self.base(x)  # first, as peft does: so the backward pass sums in its order
-        narrow = functional.linear(self.dropout(x), self.lora_A)  # (..., r)
-        return unchanged + functional.linear(narrow, self.lora_B) * self.scale
+        return unchanged + low_rank_change(self.dropout(x), self.lora_A, self.lora_B, self.scale)
 
     def merge(self) -> torch.nn.Linear:
         """Add the change to the weight.

@@ -18,7 +18,9 @@ import torch
 from course_lib.errors import ModelError, UnknownNameError
 
 BLOCK = 64
-OUTERMOST = 0.9677083  # quantile that becomes 1: bitsandbytes' constant, near 1 - 1 / 31
+OUTERMOST = (
+    0.9677083  # quantile that becomes 1: half way from 1 - 1 / 30 to 1 - 1 / 32, as in bitsandbytes
+)
 FP4_SIZES = (0, 0.0625, 2, 3, 4, 6, 8, 12)  # a bit for the sign, two for the exponent, one more
 CODE_BOOKS = ("nf4", "fp4", "int8", "int4", "int3", "int2")
 TINY = 1e-38  # a block of zeros must not be divided by 0

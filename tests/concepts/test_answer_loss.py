@@ -26,6 +26,12 @@ def test_losses_by_hand():
     assert answer_loss.perplexity(float(mean)) == pytest.approx(8**0.5)
 
 
+def test_a_blind_guess_costs_the_log_of_the_vocabulary():
+    loss = float(answer_loss.mean_loss(torch.zeros(2, 6144), torch.tensor([0, 5])))
+    assert loss == pytest.approx(8.72, abs=0.01)
+    assert answer_loss.perplexity(loss) == pytest.approx(6144, rel=1e-3)
+
+
 def test_tokens_without_a_label_do_not_count():
     logits = torch.tensor([[0.0, 0.0], [math.log(3), 0.0], [0.0, math.log(3)]])
     labels = torch.tensor([1, X, 1])

@@ -61,6 +61,8 @@ def test_a_layer_by_hand():
     # A x = 5 + 7 = 12; B of that = (0, 36); times 2 / 1; plus x
     assert layer(torch.tensor([5.0, 7.0])).tolist() == [5, 79]
     assert layer.merge().weight.tolist() == [[1, 0], [6, 7]]
+    change = lora.low_rank_change(torch.tensor([5.0, 7.0]), layer.lora_A, layer.lora_B, 2)
+    assert change.tolist() == [0, 72]
 
 
 def test_a_new_layer_changes_nothing_and_trains_only_a_and_b():
@@ -72,6 +74,7 @@ def test_a_new_layer_changes_nothing_and_trains_only_a_and_b():
     trained = [name for name, weight in layer.named_parameters() if weight.requires_grad]
     assert trained == ["lora_A", "lora_B"]
     largest = float(layer.lora_A.detach().abs().max())
+    assert layer.lora_A.numel() + layer.lora_B.numel() == 4 * (64 + 32)
     assert 0.9 / 8 < largest <= 1 / 8  # uniform between -1 and 1, over the root of 64 inputs
 
 
