@@ -122,12 +122,11 @@ def write(folder, config, tensors, kind="safetensors", shards=1):
     if shards == 1:
         save(tensors, folder / single)
         return folder
-    names = list(tensors)
-    size = math.ceil(len(names) / shards)
-    weight_map = {}
+    names, weight_map = list(tensors), {}
     for number in range(shards):
         file = f"{stem}-{number + 1:05d}-of-{shards:05d}.{kind}"
-        part = {name: tensors[name] for name in names[number * size : (number + 1) * size]}
+        first, end = (len(names) * n // shards for n in (number, number + 1))
+        part = {name: tensors[name] for name in names[first:end]}
         weight_map |= dict.fromkeys(part, file)
         save(part, folder / file)
     total = sum(tensor.nbytes for tensor in tensors.values())
@@ -202,7 +201,7 @@ def attend(config, t, x):
 def turn(config, x):
     """Rotary positions; beyond the trained length the base grows (dynamic NTK)."""
     tokens, _, width = x.shape
-    rotary = config.get("rotary", {})
+    rotary = config.get("rotary") or {}
     base = config.get("rope_theta", rotary.get("base", 10000))
     scaling = config.get("rope_scaling", rotary) or {}
     kind = scaling.get("rope_type", scaling.get("type"))
