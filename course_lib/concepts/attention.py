@@ -241,7 +241,7 @@ def share_on_other_rows(weights: torch.Tensor, position_ids: Sequence[int]) -> f
     Raises:
         ModelError: as in `may_see`.
     """
-    rows = row_numbers(position_ids)
+    rows = row_numbers(position_ids).to(weights.device)
     later = rows > 1
     on_others = (weights * (rows[:, None] != rows)).sum(dim=-1)[..., later]
     return float(on_others.mean()) if later.any() else 0.0

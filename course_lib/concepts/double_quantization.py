@@ -102,7 +102,7 @@ def quantize_scales(absmax: torch.Tensor) -> NestedScales:
     Returns:
         Codes and the scales' scales; they are bitsandbytes' on a CPU, exactly.
     """
-    book, mean = dynamic_code_book(), absmax.mean()
+    book, mean = dynamic_code_book().to(absmax.device), absmax.mean()
     padded = torch.nn.functional.pad(absmax - mean, (0, -len(absmax) % SCALE_BLOCK))
     blocks = padded.reshape(-1, SCALE_BLOCK)
     largest = blocks.abs().amax(dim=1, keepdim=True)
@@ -124,7 +124,7 @@ def dequantize_scales(nested: NestedScales) -> torch.Tensor:
     Returns:
         Scales near those that were quantized, fp32, (blocks,).
     """
-    values = dynamic_code_book()[nested.codes.long()]
+    values = dynamic_code_book().to(nested.mean.device)[nested.codes.long()]
     largest = nested.absmax.repeat_interleave(SCALE_BLOCK)[: len(values)]
     return values * largest + nested.mean
 
