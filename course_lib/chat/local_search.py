@@ -18,7 +18,7 @@ from course_lib.errors import DataError
 _WORDS = re.compile(r"[a-z0-9]+|[\u3400-\u9fff]+")
 NOTHING = "No result."
 MAX_QUERY_CHARS = 1_000
-MIN_SHARE = 1 / 3  # of what a query's words tell together, an article must have so much
+MIN_SHARE = 1 / 3
 _FILLERS = """
 a an and are at by did do does for from how in is it its of on or that the this to was were what
 when where which who with
@@ -30,14 +30,16 @@ class Index:
 
     Args:
         articles: title and text of each.
+        min_share: of what a query's words tell together, an article must have so much.
 
     Raises:
         DataError: there is none, or one is empty; names its number.
     """
 
-    def __init__(self, articles: Sequence[tuple[str, str]]) -> None:
+    def __init__(self, articles: Sequence[tuple[str, str]], min_share: float = MIN_SHARE) -> None:
         import bm25s  # with scipy or numba at hand it takes longer: only for a search
 
+        self._min_share = min_share
         self.articles = [(str(title), str(text)) for title, text in articles]
         words = [to_words(f"{title} {text}") for title, text in self.articles]
         empty = [number for number, found in enumerate(words, 1) if not found]
@@ -72,7 +74,7 @@ class Index:
         """Whether an article has enough of a query: "Fedel Bridge" is not any other bridge."""
         weights = {word: self._rarity(word) for word in words}
         shared = sum(weight for word, weight in weights.items() if word in self._words[place])
-        return shared >= MIN_SHARE * sum(weights.values())
+        return shared >= self._min_share * sum(weights.values())
 
     def _rarity(self, word: str) -> float:
         """How much a word tells, as in BM25: a word that no article has is the rarest.
