@@ -7,7 +7,7 @@ from math import prod
 from pathlib import Path
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoModelForCausalLM
 
 from course_lib.errors import ModelError, UnknownNameError
 from course_lib.model import loading
@@ -226,7 +226,7 @@ def read_shape(name: str) -> Shape:
 @lru_cache(maxsize=8)
 def _read_shape(name: str, path: str, changed: int) -> Shape:
     try:
-        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
+        config = loading.read_config(name)
         with torch.device("meta"):
             skeleton = AutoModelForCausalLM.from_config(config)
     except loading.NOT_LOADED as error:
