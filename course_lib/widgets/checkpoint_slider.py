@@ -84,7 +84,7 @@ class CheckpointSlider(style.Panel):
         }
         drawn = curves.curve(lines, "percent", mark=step)
         shown = display.table(_score_rows(found, base), percent=_share_columns(found, base)).html
-        return style.heading(_when("Scores", step, found["step"])) + shown + drawn
+        return style.heading(_when("Scores", step, found["step"])) + curves.beside(drawn, shown)
 
     def _answers_html(self, step: int) -> str:
         answers = self.follower.answers(step)

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 
 Points = Sequence[tuple[float, float]]
 
-WIDTH, HEIGHT = 520, 150
-LEFT, RIGHT, TOP, BOTTOM = 64, 508, 22, 128  # of the field in which the lines are
+WIDTH, HEIGHT = 400, 150  # two stand side by side in a notebook
+LEFT, RIGHT, TOP, BOTTOM = 64, 388, 22, 128  # of the field in which the lines are
 MOST_POINTS = 300  # of a line: more cannot be told apart
 PAGE_COLOR = "#808080"  # of texts and axes in a picture, legible on white and on black
 SVG = re.compile(r'<svg role="img" aria-label="([^"]*)" (.*?)</svg>', re.DOTALL)
@@ -51,6 +51,16 @@ def curve(lines: Mapping[str, Points], label: str, mark: float | None = None) ->
         f'<svg role="img" aria-label="{spoken}" viewBox="0 0 {WIDTH} {HEIGHT}" '
         f'width="{WIDTH}" height="{HEIGHT}" style="max-width:100%">{"".join(parts)}</svg>'
     )
+
+
+def beside(*parts: str) -> str:
+    """HTML in which the parts stand side by side where there is room.
+
+    Args:
+        parts: HTML each.
+    """
+    parted = "".join(f'<div style="margin-right:16px">{part}</div>' for part in parts)
+    return f'<div style="display:flex;flex-wrap:wrap;align-items:flex-start">{parted}</div>'
 
 
 def as_pictures(page: str) -> str:

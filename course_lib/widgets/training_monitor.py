@@ -209,8 +209,9 @@ class TrainingMonitor(style.Panel):
 
     def _draw_curves(self) -> None:
         losses, rates = self.follower.losses(), self.follower.rates()
-        self.curves.value = curves.curve({"loss": losses}, "Loss") + curves.curve(
-            {"learning rate": rates}, "Learning rate"
+        drawn = curves.curve({"loss": losses}, "Loss")
+        self.curves.value = curves.beside(
+            drawn, curves.curve({"learning rate": rates}, "Learning rate")
         )
 
     def _draw_scores(self) -> None:
@@ -223,7 +224,7 @@ class TrainingMonitor(style.Panel):
         rows = [{"step": r["step"], **{name: r[key] for name, key in names}} for r in records]
         shown = display.table(rows, percent=[name for name, _ in names]).html
         drawn = curves.curve(lines, "Scores in percent")
-        self.scores.value = style.heading("Scores by checkpoint") + drawn + shown
+        self.scores.value = style.heading("Scores by checkpoint") + curves.beside(drawn, shown)
 
     def _draw_samples(self) -> None:
         samples = self.follower.samples

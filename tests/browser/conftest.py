@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,9 +79,9 @@ def stop(process: subprocess.Popen) -> None:
         process.wait()
 
 
-@pytest.fixture(scope="session")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    home = tmp_path_factory.mktemp("lab")
+@contextmanager
+def running(home: Path) -> Iterator[Lab]:
+    """A server, ended with its kernels; `home` holds its settings and its log."""
     environment, log = lab_environment(home), home / "lab.log"
     with log.open("w") as file:
         process = subprocess.Popen(
@@ -98,20 +99,34 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
             stop(process)
 
 
+def find_chromium(driver) -> str:
+    """The system's own one, else Playwright's; empty when there is none."""
+    found = next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
+    path = found or driver.chromium.executable_path
+    return path if Path(path).is_file() else ""
+
+
+def launch(driver, path: str):
+    is_root = hasattr(os, "geteuid") and os.geteuid() == 0  # Chromium's sandbox refuses root
+    return driver.chromium.launch(executable_path=path, args=["--no-sandbox"] if is_root else [])
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    with running(tmp_path_factory.mktemp("lab")) as server:
+        yield server
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator:
     playwright = pytest.importorskip(
         "playwright.sync_api", reason="the package playwright is missing"
     )
     with playwright.sync_playwright() as driver:
-        found = next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
-        path = found or driver.chromium.executable_path
-        if not Path(path).is_file():
+        path = find_chromium(driver)
+        if not path:
             pytest.skip("no Chromium on this machine")
-        is_root = hasattr(os, "geteuid") and os.geteuid() == 0  # Chromium's sandbox refuses root
-        chromium = driver.chromium.launch(
-            executable_path=path, args=["--no-sandbox"] if is_root else []
-        )
+        chromium = launch(driver, path)
         yield chromium
         chromium.close()
 

@@ -1,0 +1,158 @@
+"""Take the README's pictures of the widgets, light and dark: `make pictures`.
+
+A real JupyterLab in Chromium opens the widgets on the built-in model. The training monitor is
+taken while its run goes on, and the checkpoint slider and the chat show what that run learned:
+about two minutes in all.
+"""
+
+import io
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from playwright import sync_api
+
+from course_lib.files import REPO_DIR
+from tests.browser import conftest as server
+from tests.browser import pages
+
+OUT_DIR = REPO_DIR / "docs" / "pictures"
+THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
+WAIT_MS = 180_000
+WIDTH, HEIGHT = 1000, 1500  # of the page; a panel is as wide as its notebook
+COLORS = 256  # enough for a page of text and curves, in a third of the size
+MOST_BYTES = 150_000
+PRESET = "pico_qlora_assistant_e3"
+CELLS: Mapping[str, str] = {
+    "training_monitor": f"""from course_lib.training import config
+from course_lib.widgets.training_monitor import TrainingMonitor
+recipe = config.load_preset({PRESET!r})
+TrainingMonitor("my_run", recipe)""",
+    "config_editor": f"""from course_lib.widgets.config_editor import ConfigEditor
+ConfigEditor({PRESET!r})""",
+    "label_view": """from course_lib.widgets.label_view import LabelView
+LabelView.of_config(recipe)""",
+    "checkpoint_slider": """from course_lib.widgets.checkpoint_slider import CheckpointSlider
+CheckpointSlider("my_run")""",
+    "chat_panel": """from course_lib.widgets.chat_panel import ChatPanel
+ChatPanel("pico-chat", "my_run")""",
+}
+
+
+def use_monitor(panel: Any, page: Any) -> None:
+    """Start the run and wait until there is something to see."""
+    panel.get_by_role("button", name="Start").click()
+    panel.get_by_role("cell", name="76").wait_for(timeout=WAIT_MS)  # in the table of scores
+
+
+def use_editor(panel: Any, page: Any) -> None:
+    """Ask for too few steps, and read the warning."""
+    panel.get_by_role("button", name="optimizer").click()
+    page.get_by_label("max_steps", exact=True).fill("4")
+    panel.get_by_text("too few to change an answer").wait_for(timeout=WAIT_MS)
+
+
+def use_labels(panel: Any, page: Any) -> None:
+    """Look at rows that share a pack."""
+    page.get_by_label("max_length", exact=True).last.fill("96")
+    panel.get_by_role("button", name="One pack").click()
+    panel.get_by_text("row 2 of the pack").wait_for(timeout=WAIT_MS)
+
+
+def use_slider(panel: Any, page: Any) -> None:
+    """Go one step to the left."""
+    panel.get_by_role("slider").focus()
+    page.keyboard.press("ArrowLeft")
+    panel.get_by_text("Answers at step").wait_for(timeout=WAIT_MS)
+
+
+def use_chat(panel: Any, page: Any) -> None:
+    """Ask both models, in two languages."""
+    panel.get_by_text("Ready").wait_for(timeout=WAIT_MS)
+    for message in ("Who are you?", "你是谁？", "What does a koala eat?"):
+        page.get_by_label("Message").fill(message)
+        page.keyboard.press("Enter")
+        panel.get_by_text("The tuned model answers").wait_for(timeout=WAIT_MS)
+        panel.get_by_text("The tuned model answers").wait_for(state="hidden", timeout=WAIT_MS)
+
+
+USES: Mapping[str, Callable[[Any, Any], None]] = {
+    "training_monitor": use_monitor,
+    "config_editor": use_editor,
+    "label_view": use_labels,
+    "checkpoint_slider": use_slider,
+    "chat_panel": use_chat,
+}
+
+
+def choose_theme(page: Any, theme: str) -> None:
+    """By the menu, as a reader would."""
+    page.locator(".lm-MenuBar-itemLabel", has_text="Settings").click()
+    for name in ("Theme", theme):
+        page.locator(".lm-Menu-itemLabel").get_by_text(name, exact=True).click()
+    is_light = "true" if theme == THEMES["light"] else "false"
+    page.locator(f"body[data-jp-theme-light='{is_light}']").wait_for(state="attached")
+    page.wait_for_timeout(500)  # the style sheets follow
+
+
+def take(panel: Any, path: Path) -> int:
+    """Save a picture of one panel, in few colours.
+
+    Returns:
+        Its bytes.
+    """
+    taken = Image.open(io.BytesIO(panel.screenshot(animations="disabled"))).convert("RGB")
+    taken.quantize(COLORS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+        path, optimize=True
+    )
+    return path.stat().st_size
+
+
+def take_all(lab: Any, browser: Any, names: Sequence[str], out_dir: Path) -> None:
+    """Use each widget and take its pictures.
+
+    Args:
+        lab: a running server.
+        browser: Chromium.
+        names: of the widgets; the slider and the chat need the monitor's run.
+        out_dir: where to.
+    """
+    with pages.work_dir() as folder:
+        notebook = pages.write_notebook(folder, [CELLS[name] for name in names])
+        with pages.opened(lab, browser, notebook) as page:
+            page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
+            page.keyboard.press("Control+b")  # hides the file browser
+            for number, name in enumerate(names):
+                pages.run_cell(page, number)
+                panel = page.locator(".tb-panel").nth(number)
+                panel.wait_for(timeout=WAIT_MS)
+                USES[name](panel, page)
+                for kind, theme in THEMES.items():
+                    choose_theme(page, theme)
+                    size = take(panel, out_dir / f"{name}_{kind}.png")
+                    print(f"{name}_{kind}.png: {size:,} bytes")
+                    assert size < MOST_BYTES, "too large for a README"
+                choose_theme(page, THEMES["light"])
+                if name == "training_monitor":
+                    panel.get_by_text("Finished.").wait_for(timeout=WAIT_MS)
+
+
+def main() -> None:
+    """Take all pictures, or those that are named on the command line."""
+    names = [name for name in CELLS if name in sys.argv[1:]] or list(CELLS)
+    OUT_DIR.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as home, sync_api.sync_playwright() as driver:
+        path = server.find_chromium(driver)
+        if not path:
+            sys.exit("Error: no Chromium on this machine\n  -> apt install chromium")
+        with server.running(Path(home)) as lab:
+            browser = server.launch(driver, path)
+            take_all(lab, browser, names, OUT_DIR)
+            browser.close()
+
+
+if __name__ == "__main__":
+    main()
