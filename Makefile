@@ -50,7 +50,7 @@ browser: $(VENV)/.ready-test ## open lesson 00 and the widgets in Chromium, in a
 	@$(PYTEST) -rs tests/browser
 
 bench: $(VENV)/.ready-bench ## measure data and step time beside TRL, lesson 04, chat, imports (see benchmarks/README.md)
-	@for name in imports first_token data_engine step_time lesson_04; do \
+	@for name in imports memory first_token data_engine step_time lesson_04; do \
 		echo; echo "$$name"; \
 		HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false "$(PY)" -m benchmarks.$$name || exit 1; \
 	done

@@ -4,7 +4,7 @@ pico: one optimizer step, with every tensor counted, so the figures are the same
 a slow machine. GPU: peaks of torch's allocator, written down from one NVIDIA H200.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -66,7 +66,7 @@ def gpu_rows() -> list[dict[str, Any]]:
     return rows
 
 
-def pico_rows(settings: dict[str, Setting] = PICO) -> list[dict[str, Any]]:
+def pico_rows(settings: Mapping[str, Setting]) -> list[dict[str, Any]]:
     """Train pico for a step in each setting, and count.
 
     Args:
@@ -225,7 +225,7 @@ def text(result: dict[str, Any]) -> str:
 def main(argv: Sequence[str] | None = None) -> None:
     """Print both tables."""
     options = report.parser(__doc__).parse_args(argv)
-    result = {"machine": report.machine(), "gpu": gpu_rows(), "pico": pico_rows()}
+    result = {"machine": report.machine(), "gpu": gpu_rows(), "pico": pico_rows(PICO)}
     report.show(result, text(result), options.json)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 import typer
 
 from course_lib.commands import data as data_commands
-from course_lib.commands import terminal
+from course_lib.commands import estimates, presets, terminal
 from course_lib.errors import ConfigError, TunebookError, UnknownNameError
 from course_lib.training import config as configs
 from course_lib.training import spread
@@ -153,7 +153,7 @@ def check(config: Config, nproc: Processes = 1, as_json: AsJson = False) -> None
     """Work out what a config would do, before it costs any time."""
     from course_lib.commands import findings, inspection, plans
 
-    settings = _read_config(config)
+    settings = presets.read_config(config)
     predicted = plans.predict(settings, nproc)
     data = inspection.inspect_config(settings)
     if as_json:
@@ -164,6 +164,9 @@ def check(config: Config, nproc: Processes = 1, as_json: AsJson = False) -> None
     for one in data:
         terminal.say("\n" + findings.text(one))
     terminal.say_next("train", config)
+
+
+app.command(epilog=estimates.EPILOG)(estimates.estimate)
 
 
 @app.command(epilog="Example: tunebook train my_config.yaml --work-dir runs/first")
@@ -183,7 +186,7 @@ def train(
     ] = False,
 ) -> None:
     """Train an adapter as a config says; each event is one line."""
-    settings = _read_config(config)
+    settings = presets.read_config(config)
     how = spread.Spread(nproc, deepspeed)
     spread.check_spread(how, settings.bits)
     run_dir = work_dir or Path("runs") / Path(config).stem
@@ -360,13 +363,6 @@ def build(
     given = [(option, str(number)) for option, number in numbers.items() if number is not None]
     words = [word for pair in given for word in pair]
     builder.main(["--out", str(out), *words, *(["--tiny"] if tiny else [])])
-
-
-def _read_config(config: str) -> configs.TrainConfig:
-    """A file, or a preset by its name, as `xtuner train` takes it too."""
-    if not Path(config).exists() and config in configs.preset_names():
-        return configs.load_preset(config)
-    return configs.load_config(config)
 
 
 def _say_result(result: "RunResult") -> None:

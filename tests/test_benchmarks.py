@@ -5,7 +5,16 @@ import json
 import pytest
 import torch
 
-from benchmarks import data_engine, first_token, imports, lesson_04, report, step_time, stepclock
+from benchmarks import (
+    data_engine,
+    first_token,
+    imports,
+    lesson_04,
+    memory,
+    report,
+    step_time,
+    stepclock,
+)
 
 
 @pytest.fixture
@@ -27,6 +36,15 @@ def test_the_parts_of_a_step_add_up_to_the_step(one_thread, capsys):
         assert sum(parts[p] for p in stepclock.PARTS) == pytest.approx(parts["step"], abs=0.1)
         assert min(parts["forward"], parts["backward"], parts["optimizer"]) > 0
     assert min(ours["first_loss"], ours["last_loss"]) > 0  # two batches, so either may be lower
+
+
+def test_memory_is_estimated_beside_each_measured_run(monkeypatch, capsys):
+    monkeypatch.setattr(memory, "PICO", {"LoRA": memory.Setting("lora", 16, bits=32, r=8)})
+    memory.main([])
+    shown = capsys.readouterr().out
+    assert shown.count("| llama_7b, ") + shown.count("| internlm2_1_8b, ") == 16
+    assert shown.count("| LoRA") == 1
+    assert shown.count("Largest error: ") == 2
 
 
 def test_ratios_are_taken_within_each_repeat():

@@ -357,7 +357,17 @@ def test_an_unforeseen_error_is_called_a_bug_and_debug_shows_where(tunebook, mon
 
 @pytest.mark.parametrize(
     "verb",
-    ["", "train", "chat", "eval", "convert merge", "pico build", "data inspect", "data split"],
+    [
+        "",
+        "train",
+        "estimate",
+        "chat",
+        "eval",
+        "convert merge",
+        "pico build",
+        "data inspect",
+        "data split",
+    ],
 )
 def test_help_has_an_example_and_loads_no_model_library(verb):
     code = (

@@ -168,7 +168,6 @@ def setting_of(config: TrainConfig, how: Spread = ONE_PROCESS) -> Setting:
     Raises:
         ConfigError: the values do not go together, such as ZeRO-3 with 4 bits.
     """
-    stage, moved = STRATEGIES[how.deepspeed] if how.deepspeed else (0, ())
     rows = config.per_device_train_batch_size
     return Setting(
         method="qlora" if config.bits == 4 else "lora",
@@ -182,11 +181,20 @@ def setting_of(config: TrainConfig, how: Spread = ONE_PROCESS) -> Setting:
         micro_batches=config.gradient_accumulation_steps,
         # padding is a row of its own to attention
         is_packed=config.packing != "none" or rows > 1,
-        gpus=how.nproc,
-        zero=stage,
-        offload=tuple(name.removeprefix("offload_") for name in moved),
         engine=engines.tunebook_engine(loading.compute_dtype().itemsize),
+        **spread_fields(how),
     )
+
+
+def spread_fields(how: Spread) -> dict[str, Any]:
+    """A spread as fields of a `Setting`.
+
+    Args:
+        how: over how many processes, and with what.
+    """
+    stage, moved = STRATEGIES[how.deepspeed] if how.deepspeed else (0, ())
+    offload = tuple(name.removeprefix("offload_") for name in moved)
+    return {"gpus": how.nproc, "zero": stage, "offload": offload}
 
 
 def free_bytes() -> int:
