@@ -98,7 +98,9 @@ def event_line(record: Mapping[str, Any], total_steps: int) -> str:
         rate = f"  rate {record['learning_rate']:.1e}" if "learning_rate" in record else ""
         return f"{start}  loss {record['loss']:.4f}{rate}  {record['tokens']:,} tokens  {seconds}"
     words = {"begin": "begin", "checkpoint": "checkpoint saved", "end": "end"}
-    return f"{start}  {words.get(record['event'], record['event'])}  {seconds}"
+    line = f"{start}  {words.get(record['event'], record['event'])}  {seconds}"
+    line += f"  faster: {record['kernels']}" if "kernels" in record else ""
+    return "\n".join([line, *(f"note: {note}" for note in record.get("notes", ()))])
 
 
 def stop_note(run_dir: Path) -> str:

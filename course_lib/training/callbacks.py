@@ -11,6 +11,7 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from course_lib.files import append_jsonl
+from course_lib.model.kernels import OFF, Kernels
 from course_lib.training import checkpoints, claim
 from course_lib.training.result import LOG_FILE, SAMPLES_FILE
 
@@ -63,13 +64,16 @@ class ProgressLog(TrainerCallback):
     run_dir: Path
     clock: Clock
     tokens_per_step: float
+    kernels: Kernels = OFF
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Start the clock and say how long the run will be."""
         self.clock.begin()
-        self._write("begin", state, total_steps=state.max_steps)
+        on = {} if self.kernels == OFF else {"kernels": self.kernels.words()}
+        notes = {"notes": self.kernels.notes} if self.kernels.notes else {}
+        self._write("begin", state, total_steps=state.max_steps, **on, **notes)
 
     def on_log(
         self,
@@ -99,11 +103,11 @@ class ProgressLog(TrainerCallback):
         """Say that the run ended or was stopped, and how long it trained."""
         self._write("end" if state.global_step >= state.max_steps else "stopped", state)
 
-    def _write(self, event: str, state: TrainerState, **numbers: Any) -> None:
+    def _write(self, event: str, state: TrainerState, **values: Any) -> None:
         record = {
             "event": event,
             "step": state.global_step,
-            **numbers,
+            **values,
             "train_s": round(self.clock.train_s, 3),
             "train_cpu_s": round(self.clock.train_cpu_s, 3),
             "time": round(time.time(), 3),

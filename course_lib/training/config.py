@@ -110,6 +110,9 @@ class TrainConfig(Checked):
         None, "optimizer", "optimizer steps; replaces warmup_ratio when set", ge=0
     )
     weight_decay: float = _field(0.0, "optimizer", "AdamW weight decay", ge=0, le=1)
+    optim: Literal["adamw", "adamw_8bit", "paged_adamw_8bit"] = _field(
+        "adamw", "optimizer", "AdamW; 8bit: a quarter of its memory; paged: may move to RAM (GPU)"
+    )
     max_grad_norm: float = _field(1.0, "optimizer", "gradients are clipped to this norm", gt=0)
     per_device_train_batch_size: int = _field(4, "optimizer", "packs in a micro batch", ge=1)
     gradient_accumulation_steps: int = _field(1, "optimizer", "micro batches in a step", ge=1)
@@ -134,6 +137,11 @@ class TrainConfig(Checked):
     keep_last: int = _field(3, "runtime", "newest checkpoints to keep", ge=1)
     keep_best: bool = _field(True, "runtime", "also keep the checkpoint with the best score")
     gradient_checkpointing: bool = _field(False, "runtime", "recompute activations: less memory")
+    kernels: Literal["auto", "off"] = _field(
+        "auto",
+        "runtime",
+        "faster computing on a GPU: auto or off; no effect on a CPU",
+    )
 
     @field_validator("assistant_name")
     @classmethod
@@ -152,11 +160,12 @@ class TrainConfig(Checked):
             raise ValueError(f"there is no such template; did you mean {' or '.join(near)}?")
         return name
 
-    @field_validator("packing", mode="before")
+    @field_validator("packing", "kernels", mode="before")
     @classmethod
-    def _read_switch(cls, value: Any) -> Any:
-        """Configs written when packing was a switch mean what they meant."""
-        return {True: "next_fit", False: "none"}[value] if isinstance(value, bool) else value
+    def _read_switch(cls, value: Any, info: ValidationInfo) -> Any:
+        """YAML reads off as a truth value, and packing was a switch once."""
+        words = ("none", "next_fit") if info.field_name == "packing" else ("off", "auto")
+        return words[value] if isinstance(value, bool) else value
 
     @field_validator("target_modules", mode="before")
     @classmethod

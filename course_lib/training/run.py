@@ -1,7 +1,7 @@
 """Train: a config in, a run folder out; transformers' Trainer does the training."""
 
+import dataclasses
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from transformers.trainer_callback import PrinterCallback
 from course_lib.chat import generation
 from course_lib.data import named_templates, packing
 from course_lib.evaluation import assistant
-from course_lib.model import loading
+from course_lib.model import kernels, loading
 from course_lib.model.quiet import quiet_libraries
 from course_lib.training import callbacks, checkpoints, claim, endings, folder, plan, rows, spread
 from course_lib.training.config import TrainConfig
@@ -24,7 +24,7 @@ from course_lib.training.trainer import WholeCheckpointTrainer
 SAMPLE_SETTINGS = generation.GenerationSettings(max_new_tokens=64)
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Job:
     """A run with its data ready: what model, Trainer and callbacks are made from.
 
@@ -85,7 +85,11 @@ def _train(config: TrainConfig, run_dir: Path, spread: Spread) -> RunResult:
         start = _open_run(job, arguments)
         with endings.errors_logged(run_dir, spread):
             trainer = build_trainer(model, job, arguments)
-            for callback in _callbacks(model, job, clock):
+            chosen = choose_kernels(model, job)
+            trainer.step = kernels.speed_up(
+                model, chosen, config.per_device_train_batch_size, config.max_length
+            )
+            for callback in _callbacks(model, job, clock, chosen):
                 trainer.add_callback(callback)
             if start is None or start.step < job.plan.total_steps:
                 trainer.train(resume_from_checkpoint=str(start.path) if start else None)
@@ -140,6 +144,22 @@ def build_model(config: TrainConfig) -> PeftModel:
     return peft_model.train()
 
 
+def choose_kernels(model: PeftModel, job: Job) -> kernels.Kernels:
+    """The faster ways of computing that the run asks for and this machine has.
+
+    Args:
+        model: from `build_model`.
+        job: the run.
+
+    Returns:
+        The choice; on a CPU none.
+    """
+    config, shape = job.config, model.get_base_model().config
+    machine, dropout = kernels.find_machine(), config.lora_dropout
+    processes = (job.spread.nproc, job.spread.stage)
+    return kernels.choose(config.kernels, machine, shape, dropout, *processes)
+
+
 def build_trainer(
     model: PeftModel, job: Job, arguments: TrainingArguments | None = None
 ) -> WholeCheckpointTrainer:
@@ -189,7 +209,8 @@ def _arguments(job: Job) -> TrainingArguments:
         max_steps=job.plan.total_steps,
         per_device_train_batch_size=config.per_device_train_batch_size,
         gradient_accumulation_steps=config.gradient_accumulation_steps,
-        **({"activation_checkpointing": True} if config.gradient_checkpointing else {}),
+        **_checkpointing_arguments(config),
+        **({} if config.optim == "adamw" else {"optim": config.optim}),
         learning_rate=config.learning_rate,
         lr_scheduler_type=config.lr_scheduler_type,
         warmup_steps=job.plan.warmup_steps,
@@ -207,6 +228,14 @@ def _arguments(job: Job) -> TrainingArguments:
         label_names=["labels"],
         **_spread_arguments(job.spread, on_gpu),
     )
+
+
+def _checkpointing_arguments(config: TrainConfig) -> dict[str, bool]:
+    """Transformers 5.18 renamed the switch, and warns about the old name."""
+    names = {field.name for field in dataclasses.fields(TrainingArguments)}
+    name = "activation_checkpointing"
+    name = name if name in names else "gradient_checkpointing"
+    return {name: True} if config.gradient_checkpointing else {}
 
 
 def _spread_arguments(how: Spread, on_gpu: bool) -> dict[str, Any]:
@@ -230,12 +259,12 @@ def _open_run(job: Job, arguments: TrainingArguments) -> checkpoints.Checkpoint 
 
 
 def _callbacks(
-    model: PeftModel, job: Job, clock: callbacks.Clock
+    model: PeftModel, job: Job, clock: callbacks.Clock, chosen: kernels.Kernels
 ) -> Iterator[callbacks.TrainerCallback]:
     config, run_dir, is_main = job.config, job.run_dir, job.spread.is_main
     if is_main:
         per_step = job.data.row_tokens / job.plan.steps_per_epoch
-        yield callbacks.ProgressLog(run_dir, clock, per_step)
+        yield callbacks.ProgressLog(run_dir, clock, per_step, chosen)
     yield callbacks.StopWhenAsked(run_dir)
     if not is_main and job.spread.stage < 3:
         return  # under ZeRO-3 no process has all weights: all must answer together

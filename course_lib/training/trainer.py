@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,23 @@ class WholeCheckpointTrainer(Trainer):
     base_model: str = ""
     chat_template: str | None = None
     is_main: bool = True  # of several processes, the one that writes the run folder
+    step: Callable[..., torch.Tensor] | None = None  # computes the loss instead of the model
     _saving_dir: str | None = None
 
     def _get_output_dir(self, trial: Any) -> str:
         return self._saving_dir or super()._get_output_dir(trial)
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """The loss of a batch: of the model, or of `step` where `kernels` chose one."""
+        if self.step is None:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        return self.step(**inputs, num_items_in_batch=num_items_in_batch)
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
         run_dir = Path(self.args.output_dir)

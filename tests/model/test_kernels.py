@@ -1,0 +1,299 @@
+"""Which faster ways of computing a run uses, and that each computes what the plain way does."""
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch.nn.attention import varlen
+from transformers import LlamaConfig
+
+from course_lib.model import captured, fused, kernels, loading
+
+H200, T4, CPU = (9, 0), (7, 5), None
+PLAIN = LlamaConfig()
+SOFTCAP = LlamaConfig(final_logit_softcapping=30.0)
+DYNAMIC = LlamaConfig(
+    rope_parameters={"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}
+)
+ALL = ("adapters", "liger", "lean_loss", "graph")
+
+
+def on(chosen):
+    return {name for name in ALL if getattr(chosen, name)}
+
+
+@pytest.mark.parametrize(
+    ("asked", "gpu", "model", "more", "expected"),
+    [
+        ("auto", H200, PLAIN, {}, set(ALL)),
+        ("off", H200, PLAIN, {}, set()),
+        ("auto", CPU, PLAIN, {}, set()),
+        ("auto", T4, PLAIN, {}, set()),  # no bf16, no flash attention
+        ("auto", H200, PLAIN, {"lora_dropout": 0.1}, {"liger", "lean_loss"}),
+        ("auto", H200, SOFTCAP, {}, {"adapters", "liger"}),  # its logits are changed afterwards
+        ("auto", H200, DYNAMIC, {}, {"adapters", "liger", "lean_loss"}),  # asks the GPU for lengths
+        ("auto", H200, PLAIN, {"nproc": 2}, {"adapters", "liger"}),
+        ("auto", H200, PLAIN, {"zero_stage": 2}, {"adapters", "liger"}),
+        ("auto", H200, PLAIN, {"nproc": 2, "zero_stage": 3}, set()),
+    ],
+)
+def test_the_choice_depends_on_the_machine_the_model_and_the_run(asked, gpu, model, more, expected):
+    assert on(kernels.choose(asked, kernels.Machine(gpu, True), model, **more)) == expected
+
+
+def test_without_liger_the_rest_is_used_and_the_missing_part_named():
+    chosen = kernels.choose("auto", kernels.Machine(H200, False), PLAIN)
+    assert on(chosen) == {"adapters", "lean_loss", "graph"}
+    assert "liger-kernel is not installed" in chosen.notes[0]
+    assert "pip install" in chosen.notes[0]
+
+
+def test_nothing_missing_is_named_where_nothing_is_asked_for():
+    for asked, gpu in (("off", H200), ("auto", CPU)):
+        assert kernels.choose(asked, kernels.Machine(gpu, False), PLAIN).notes == ()
+
+
+def test_the_choice_in_words():
+    assert kernels.OFF.words() == "none"
+    assert kernels.Kernels(adapters=True, graph=True).words() == "fused adapters, captured step"
+
+
+# --- the same numbers ----------------------------------------------------------------------------
+
+
+def rows_apart(query, key, value, starts, _, *lengths, scale, window_size, enable_gqa):
+    """Flash attention with row boundaries, by hand: each row on its own."""
+    assert window_size == (-1, 0)
+    out = torch.empty_like(query)
+    for start, end in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True):
+        row = [s[start:end].transpose(0, 1) for s in (query, key, value)]
+        done = F.scaled_dot_product_attention(
+            *row, is_causal=True, scale=scale, enable_gqa=enable_gqa
+        )
+        out = out.index_copy(0, torch.arange(start, end), done.transpose(0, 1))
+    return out
+
+
+@pytest.fixture
+def batch():
+    """Two packs; in each, a row of 7 tokens and one of 9, whose first label has no loss."""
+    torch.manual_seed(0)
+    ids = torch.randint(5, 900, (2, 16))
+    labels = ids.clone()
+    labels[:, [0, 1, 2, 7, 8]] = -100
+    positions = torch.cat([torch.arange(7), torch.arange(9)]).expand(2, -1)
+    return {"input_ids": ids, "labels": labels, "position_ids": positions}
+
+
+def adapted(bits=32, **lora):
+    model = loading.load_model("pico-chat", bits)
+    torch.manual_seed(0)
+    peft_model = loading.attach_lora(model, 4, 8, **lora).train()
+    for weight in peft_model.parameters():
+        if weight.requires_grad:  # B starts at 0, and then A would have no gradient
+            torch.nn.init.normal_(weight, 0, 0.02)
+    return peft_model
+
+
+def gradients(model):
+    return torch.cat([w.grad.flatten() for w in model.parameters() if w.requires_grad])
+
+
+@pytest.mark.parametrize("has_checkpoints", [False, True])
+def test_a_lean_step_has_the_loss_and_gradients_of_the_plain_one(
+    batch, has_checkpoints, monkeypatch
+):
+    monkeypatch.setattr(varlen, "varlen_attn", rows_apart)
+    plain, lean = adapted(), adapted()
+    expected = plain(**batch).loss
+    expected.backward()
+    if has_checkpoints:
+        lean.activation_checkpointing_enable({"use_reentrant": False})
+    step = kernels.speed_up(lean, kernels.Kernels(adapters=True, lean_loss=True), 2, 16)
+    loss = step(**batch)
+    loss.backward()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    torch.testing.assert_close(gradients(lean), gradients(plain), rtol=1e-3, atol=1e-6)
+
+
+def test_the_loss_is_divided_by_the_number_given(batch, monkeypatch):
+    monkeypatch.setattr(varlen, "varlen_attn", rows_apart)
+    model = adapted()
+    step = kernels.speed_up(model, kernels.Kernels(lean_loss=True), 2, 16)
+    own = step(**batch).item()
+    has_loss = (batch["labels"][:, 1:] != -100).sum().item()
+    assert step(**batch, num_items_in_batch=torch.tensor(5)).item() == pytest.approx(
+        own * has_loss / 5, rel=1e-5
+    )
+
+
+def test_packs_of_one_row_need_no_boundaries(batch):
+    plain, lean = adapted(), adapted()
+    del batch["position_ids"]
+    expected = plain(**batch).loss
+    step = kernels.speed_up(lean, kernels.Kernels(lean_loss=True), 2, 16)
+    assert step(**batch).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_fused_adapters_train_on_4_bit_weights_as_peft_does(batch):
+    plain, fused_model = adapted(4), adapted(4)
+    for model in (plain, fused_model):
+        model.to(torch.float32)  # bf16 would round differently
+        for layer in loading.linear_layers(model):
+            if hasattr(layer[1], "compute_dtype"):
+                layer[1].compute_dtype = torch.float32
+    assert fused.fuse_adapters(fused_model) == 42  # 6 blocks of 7 layers
+    for model in (plain, fused_model):
+        model(**batch).loss.backward()
+    far = (gradients(fused_model) - gradients(plain)).norm() / gradients(plain).norm()
+    assert far < 1e-2
+
+
+def test_fused_adapters_do_what_they_did_in_eval_mode_and_switched_off(batch):
+    plain, fused_model = adapted().eval(), adapted().eval()
+    fused.fuse_adapters(fused_model)
+    ids = batch["input_ids"]
+    with torch.no_grad():
+        assert torch.equal(fused_model(ids).logits, plain(ids).logits)
+        with plain.disable_adapter(), fused_model.disable_adapter():
+            assert torch.equal(fused_model.train()(ids).logits, plain.train()(ids).logits)
+
+
+def test_adapters_with_dropout_stay_as_they_are():
+    assert fused.fuse_adapters(adapted(lora_dropout=0.1)) == 0
+
+
+def test_a_recomputed_block_leaves_out_its_last_product(batch, monkeypatch):
+    """7 products a block forward, 6 again, 7 backward; the first block needs 3 less there."""
+    made = []
+    weight_of = fused.dense_weight
+    monkeypatch.setattr(fused, "dense_weight", lambda *w: (made.append(1), weight_of(*w))[1])
+    model = adapted()
+    model.activation_checkpointing_enable({"use_reentrant": False})
+    fused.fuse_adapters(model)
+    model(**batch).loss.backward()
+    assert len(made) == 6 * (7 + 6 + 7)
+
+
+@pytest.mark.parametrize("slice_size", [1, 40, 2**24])
+def test_the_loss_in_slices_is_the_cross_entropy(slice_size, monkeypatch):
+    monkeypatch.setattr(fused, "SLICE", slice_size)
+    torch.manual_seed(0)
+    head = torch.randn(11, 8)
+    hidden = torch.randn(2, 6, 8, requires_grad=True)
+    labels = torch.randint(0, 11, (2, 6))
+    labels[0, :3] = -100
+    expected = F.cross_entropy(
+        (hidden @ head.T)[:, :-1].reshape(-1, 11), labels[:, 1:].reshape(-1), ignore_index=-100
+    )
+    (wanted,) = torch.autograd.grad(expected, hidden)
+    loss = fused.sliced_loss(hidden, head, labels, captured.count_items(labels, None))
+    (grad,) = torch.autograd.grad(loss * 2, hidden)
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(grad, wanted * 2)
+
+
+def test_packed_attention_leaves_generation_alone(pico_tokenizer):
+    model = loading.load_model("pico-chat", 32)
+    ids = pico_tokenizer("What is the capital of France?", return_tensors="pt")
+    before = model.generate(**ids, max_new_tokens=8, do_sample=False)
+    fused.use_packed_attention(model)
+    assert torch.equal(model.generate(**ids, max_new_tokens=8, do_sample=False), before)
+
+
+# --- the captured step ---------------------------------------------------------------------------
+
+
+def test_rows_start_where_positions_do():
+    positions = torch.tensor([[0, 1, 2, 0, 1], [0, 1, 2, 3, 4]])
+    assert captured.row_starts(positions).tolist() == [0, 3, 5, 10]
+    assert captured.row_starts(positions, places=6).tolist() == [0, 3, 5, 10, 10, 10]
+    assert captured.row_starts(positions[1:]).tolist() == []  # one whole row: nothing to tell
+
+
+class Recorded(captured.CapturedStep):
+    """A captured step without a GPU: what would be replayed is computed."""
+
+    captures = 0
+
+    def _warm_up(self):
+        pass
+
+    def _capture(self):
+        self.captures += 1
+
+    def forward(self):
+        return self._eager().detach()
+
+
+@pytest.fixture
+def recorded(monkeypatch):
+    monkeypatch.setattr(varlen, "varlen_attn", rows_apart)
+    model = adapted()
+    step = kernels.speed_up(model, kernels.Kernels(lean_loss=True), 3, 24)
+    return Recorded(step, 3, 24)
+
+
+def test_a_small_batch_is_padded_without_a_change_to_its_loss(batch, recorded):
+    assert recorded(**batch).item() == pytest.approx(recorded.step(**batch).item(), rel=1e-5)
+    assert recorded.batch["input_ids"].shape == (3, 24)
+    positions = recorded.batch["position_ids"].tolist()
+    assert positions[0] == [*range(7), *range(9), *range(8)]  # the padding is a row of its own
+    assert positions[2] == [*range(24)]
+
+
+def test_a_batch_with_more_rows_than_there_is_room_for_is_captured_again(batch, recorded):
+    recorded(**batch)
+    recorded(**batch)
+    assert recorded.captures == 1
+    many = torch.zeros(3, 24, dtype=torch.long)  # 72 rows of one token
+    recorded(input_ids=many, labels=many, position_ids=many)
+    assert recorded.captures == 2
+    recorded(**batch)
+    assert recorded.captures == 2
+
+
+def test_packs_of_one_row_are_captured_without_places_until_rows_come(batch, recorded):
+    whole = {name: batch[name] for name in ("input_ids", "labels")}
+    for _ in range(2):
+        assert recorded(**whole).item() == pytest.approx(recorded.step(**whole).item(), rel=1e-5)
+    assert (recorded.captures, len(recorded.batch["starts"])) == (1, 0)
+    recorded(**batch)
+    recorded(**whole)
+    assert recorded.captures == 2
+
+
+def test_a_batch_larger_than_the_captured_one_is_computed_step_by_step(batch, recorded):
+    large = {name: value.repeat(2, 1) for name, value in batch.items()}
+    assert recorded(**large).requires_grad
+    assert recorded.captures == 0
+
+
+def test_a_model_that_cannot_be_captured_is_trained_without(batch, recorded, monkeypatch):
+    def fail():
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(recorded, "_capture", fail)
+    recorded.weights[0].grad = kept = torch.ones_like(recorded.weights[0])
+    with pytest.warns(UserWarning, match="not captured, so it is slower: operation not permitted"):
+        loss = recorded(**batch)
+    assert recorded.weights[0].grad is kept
+    assert loss.item() == pytest.approx(recorded.step(**batch).item())
+    assert recorded(**batch).requires_grad  # and it is not tried again
+
+
+def test_running_out_of_memory_in_a_capture_is_no_reason_to_go_on(batch, recorded, monkeypatch):
+    def fail():
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(recorded, "_capture", fail)
+    with pytest.raises(torch.OutOfMemoryError, match="out of memory"):
+        recorded(**batch)
+
+
+def test_gradients_go_on_in_the_places_the_graph_knows(recorded):
+    recorded.grads = [torch.ones_like(weight) for weight in recorded.weights]
+    recorded._take_over_grads()
+    assert all((weight.grad == 0).all() for weight in recorded.weights)  # there were none
+    recorded.grads[0].add_(3)
+    recorded._take_over_grads()
+    assert (recorded.weights[0].grad == 3).all()  # and these stay
