@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
+from course_lib.commands import chatting, estimates, options, presets, terminal
 from course_lib.commands import data as data_commands
-from course_lib.commands import estimates, presets, terminal
 from course_lib.errors import ConfigError, TunebookError, UnknownNameError
 from course_lib.training import config as configs
 from course_lib.training import spread
@@ -43,13 +43,6 @@ app.add_typer(convert_app, name="convert")
 app.add_typer(pico_app, name="pico")
 
 Config = Annotated[str, typer.Argument(help="A config file, or the name of a preset.")]
-Bits = Annotated[
-    Literal["4", "8", "16", "32"] | None,
-    typer.Option(help="Bits for each base weight; 4 is NF4. A run's own, or 16, when left out."),
-]
-Adapter = Annotated[
-    Path | None, typer.Option(help="An exported adapter, a checkpoint or a run folder.")
-]
 Processes = Annotated[
     int, typer.Option(min=1, help="Processes that share each step: one for each GPU or CPU core.")
 ]
@@ -255,37 +248,7 @@ def _to_size(text: str) -> str:
     return text.upper()
 
 
-@app.command(epilog="Example: tunebook chat pico-chat --adapter runs/first")
-def chat(
-    model: Annotated[str, typer.Argument(help="A name, a folder, a run or a checkpoint.")],
-    adapter: Adapter = None,
-    bits: Bits = None,
-    system: Annotated[str, typer.Option(help="What the model is told before the talk.")] = "",
-    max_new_tokens: Annotated[int, typer.Option(help="The longest reply.")] = 128,
-    temperature: Annotated[float, typer.Option(help="0 takes the likeliest token.")] = 0.0,
-    top_k: Annotated[int, typer.Option(help="Sample among the k likeliest; 0: all.")] = 0,
-    top_p: Annotated[float, typer.Option(help="Sample within this much probability.")] = 1.0,
-    seed: Annotated[int, typer.Option(help="The same seed samples the same replies.")] = 0,
-    stop_word: Annotated[
-        list[str] | None, typer.Option(help="Ends a reply; may be given several times.")
-    ] = None,
-    no_stream: Annotated[
-        bool, typer.Option("--no-stream", help="Show each reply when it is whole.")
-    ] = False,
-) -> None:
-    """Chat with a model; through a pipe, one question a line."""
-    from course_lib.chat import generation, session
-    from course_lib.commands import talk, targets
-
-    settings = generation.GenerationSettings(
-        max_new_tokens, temperature, top_k, top_p, tuple(stop_word or ()), seed
-    )
-    target = targets.find_target(model, adapter, int(bits) if bits else None)
-    conversation = session.ChatSession(*targets.open_target(target), system, settings)
-    if talk.is_terminal():
-        talk.talk(conversation, not no_stream)
-    else:
-        talk.answer_lines(conversation, sys.stdin, not no_stream)
+app.command(epilog=chatting.EPILOG)(chatting.chat)
 
 
 @app.command("eval", epilog="Example: tunebook eval runs/first --suite assistant --json")
@@ -296,9 +259,9 @@ def evaluate(
     suite: Annotated[
         Literal["assistant"], typer.Option(help="Which questions to ask.")
     ] = "assistant",
-    adapter: Adapter = None,
+    adapter: options.Adapter = None,
     name: Annotated[str | None, typer.Option(help="Whose assistant it should say it is.")] = None,
-    bits: Bits = None,
+    bits: options.Bits = None,
     as_json: AsJson = False,
 ) -> None:
     """Score a model on held-out questions. Does it know its name, and still the world?"""
