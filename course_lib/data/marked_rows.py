@@ -78,10 +78,9 @@ def mark_row(
     messages = native_tools.row_messages(row, tokenizer)
     chat_template.check_messages(messages)
     chosen = masking.chosen_replies(messages, loss_turns)
-    segments = chat_template.tokenize_segments(
-        chat_template.messages_to_segments(messages, tokenizer, chosen=chosen), tokenizer
-    )
-    roles = [segment.role for segment in segments for _ in segment.ids]
+    texts = chat_template.messages_to_segments(messages, tokenizer, chosen=chosen)
+    segments = chat_template.tokenize_segments(texts, tokenizer)
+    roles = _speakers(texts, segments)
     try:
         input_ids, labels = masking.build_labels(segments)
     except NothingToLearnError:
@@ -93,6 +92,24 @@ def mark_row(
         max(0, len(input_ids) - max_length),
     )
     return [MarkedRow(kept, tuple(roles[:max_length]), tuple(input_ids[max_length:]))]
+
+
+def _speakers(
+    texts: Sequence[chat_template.Segment], segments: Sequence[chat_template.TokenizedSegment]
+) -> list[str]:
+    """Who speaks at each token; a mark that ends a turn belongs to it.
+
+    Behind a user's turn the template writes that mark in one piece with what opens the next one.
+    """
+    pairs = list(zip(texts, segments, strict=True))
+    ends = {s.ids[-1] for text, s in pairs if text.has_loss and not text.is_content and s.ids}
+    roles: list[str] = []
+    for _, segment in pairs:
+        own = [segment.role] * len(segment.ids)
+        if roles and segment.ids and segment.ids[0] in ends:
+            own[0] = roles[-1]
+        roles += own
+    return roles
 
 
 def pack_marked(

@@ -346,9 +346,10 @@ class ConfigEditor(style.Panel):
 def _facts_html(facts: dict[str, str]) -> str:
     if not facts:
         return ""
+    head = "text-align:left;padding-right:12px;white-space:nowrap"
     lines = "".join(
-        f'<tr><th scope="row" style="text-align:left;padding-right:12px">{markdown.to_html(name)}'
-        f'</th><td style="text-align:left">{markdown.to_html(text)}</td></tr>'
+        f'<tr><th scope="row" style="{head}">{markdown.to_html(name)}</th>'
+        f'<td style="text-align:left">{markdown.to_html(text)}</td></tr>'
         for name, text in facts.items()
     )
     return f'<table class="tb-line" role="status">{lines}</table>'

@@ -81,33 +81,34 @@ class LabelView(style.Panel):
     def _make_controls(
         self, max_length: int, method: packing.Method, loss_turns: masking.LossTurns
     ) -> None:
-        wide = {"description_width": "8em"}
+        usual = {"style": {"description_width": "6em"}, "layout": w.Layout(width="15em")}
         self.unit = w.ToggleButtons(
             options=[("One row", ROW), ("One pack", PACK)],
             tooltips=["a row of the data set", "rows that fill max_length together"],
         )
         self.number = w.BoundedIntText(
-            1, min=1, max=1, description="Number", tooltip="which row or pack", style=wide
+            1, min=1, max=1, description="Number", tooltip="which row or pack", **usual
         )
         self.max_length = w.IntText(
             max_length,
             description="max_length",
             tooltip="tokens in a row, and in a pack",
-            style=wide,
+            **usual,
         )
         self.method = w.Dropdown(
-            options=get_args(packing.Method), value=method, description="packing", style=wide
+            options=get_args(packing.Method), value=method, description="packing", **usual
         )
         self.loss_turns = w.Dropdown(
             options=get_args(masking.LossTurns),
             value=loss_turns,
             description="loss_turns",
-            style=wide,
+            **usual,
         )
         self.as_table = w.Checkbox(
             description="As a table",
             tooltip="one token in each line, for screen readers",
             indent=False,
+            layout=w.Layout(width="auto", margin="2px 2px 2px 16px"),
         )
         self.summary, self.body = w.HTML(), w.HTML()
         for box in (self.unit, self.max_length, self.method, self.loss_turns):

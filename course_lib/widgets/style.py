@@ -28,7 +28,8 @@ CSS = """
 .tb-ok { color: var(--jp-success-color0, inherit); }
 .tb-warning { border-left: 4px solid var(--jp-warn-color1, currentColor); padding-left: 8px; }
 .tb-problem { border-left: 4px solid var(--jp-error-color1, currentColor); padding-left: 8px; }
-.tb-box { border: 1px solid var(--jp-border-color2, currentColor); border-radius: 4px; padding: 8px;
+.tb-panel .tb-box { border: 1px solid var(--jp-border-color2, currentColor);
+  border-radius: 4px; padding: 8px;
   background: var(--jp-layout-color1, transparent); }
 .tb-code { font-family: var(--jp-code-font-family, monospace); white-space: pre-wrap;
   overflow-wrap: anywhere; margin: 0; max-height: 320px; overflow: auto; }

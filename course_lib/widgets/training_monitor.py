@@ -57,6 +57,7 @@ class TrainingMonitor(style.Panel):
         self.state = follow.RunState()
         self._drawing, self._background = threading.Lock(), InTurn()
         self._is_stopping = False
+        self._seen: tuple[object, ...] = ()  # what is drawn
         self._make_controls()
         buttons = w.HBox(
             [self.start_button, self.stop_button, self.resume_button, self.look_button],
@@ -184,8 +185,13 @@ class TrainingMonitor(style.Panel):
             try:
                 self.state = (self.run or self.follower).look()
             except OSError as error:  # the folder went while it was read: the next look tells
-                self.problem.value = style.line(str(error), "problem")
+                self.problem.value, self._seen = style.line(str(error), "problem"), ()
                 return
+            files = (self.follower.log, self.follower.scores, self.follower.samples)
+            seen = (self.state, self._is_stopping, *map(len, files))
+            if seen == self._seen:
+                return
+            self._seen = seen
             self._draw_state()
             self._draw_curves()
             self._draw_scores()

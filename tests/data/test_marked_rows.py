@@ -43,6 +43,14 @@ def test_speakers_come_in_order_and_only_the_assistant_carries_loss(pico_tokeniz
     assert with_loss == {"assistant"}
 
 
+def test_the_mark_that_ends_a_turn_belongs_to_it(pico_tokenizer):
+    (marked,) = marked_rows.mark_row({"messages": TALK}, pico_tokenizer, 256)
+    end = pico_tokenizer.convert_tokens_to_ids("<|im_end|>")
+    pairs = zip(marked.roles, marked.row.input_ids, strict=True)
+    ended = [role for role, token in pairs if token == end]
+    assert ended == ["system", "user", "assistant", "user", "assistant"]
+
+
 def test_what_is_cut_off_is_kept_to_be_shown(pico_tokenizer):
     (whole,) = marked_rows.mark_row({"messages": TALK}, pico_tokenizer, 256)
     (short,) = marked_rows.mark_row({"messages": TALK}, pico_tokenizer, 20)
