@@ -17,6 +17,13 @@ RUNS_DIR = REPO_DIR / "runs"  # git leaves it alone, and the server shows it
 # Set by anything that a hostile text gets to run.
 HOOK = "window.tripped = []; window.alert = text => window.tripped.push(text);"
 
+# Lengths of what the panel shows, each time that it changes.
+RECORD = """panel => {
+    window.lengths = [];
+    const look = () => window.lengths.push(panel.innerText.length);
+    new MutationObserver(look).observe(panel, {subtree: true, childList: true});
+}"""
+
 
 @contextmanager
 def work_dir() -> Iterator[Path]:

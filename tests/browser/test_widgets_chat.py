@@ -37,12 +37,6 @@ from course_lib.training import config
 from course_lib.widgets.training_monitor import TrainingMonitor
 TrainingMonitor("run", config.load_config("mine.yaml"))"""
 STEPS = 40
-# Lengths of what the panel shows, each time that it changes.
-RECORD = """panel => {
-    window.lengths = [];
-    const look = () => window.lengths.push(panel.innerText.length);
-    new MutationObserver(look).observe(panel, {subtree: true, childList: true});
-}"""
 # Shows that the hook of the pages trips when something is executed, and sets it back.
 CONTROL = """async () => {
     document.body.insertAdjacentHTML("beforeend", "<img src='data:,' onerror='tripped.push(1)'>");
@@ -76,7 +70,7 @@ def test_chat_with_base_and_tuned_side_by_side(lab, browser, folder):
         pages.run_cell(page, 0)
         panel = page.locator(".tb-panel")
         panel.get_by_text("Ready: pico-chat in 16 bits").wait_for(timeout=WAIT_MS)
-        panel.evaluate(RECORD)
+        panel.evaluate(pages.RECORD)
         page.get_by_label("Message").fill("Tell me a story about a cat.")
         page.keyboard.press("Enter")
         panel.get_by_text("The tuned model answers").wait_for(timeout=WAIT_MS)
