@@ -103,6 +103,30 @@ def from_json(record: Mapping[str, Any]) -> Trace:
     return Trace(**{**record, "steps": steps, "messages": tuple(record["messages"])})
 
 
+def to_events(trace: Trace) -> list[Event]:
+    """The events of a run that is over, as they came while it went on.
+
+    Args:
+        trace: from `Agent.ask`.
+
+    Returns:
+        The events; each reply is one piece of text.
+    """
+    events: list[Event] = []
+    for number, step in enumerate(trace.steps, 1):
+        events.append(Event("text", step.reply, number))
+        events += [Event("thought", step.thought, number)] if step.thought else []
+        if step.kind == "call":
+            events.append(Event("call", call_line(step.tool, step.arguments), number))
+            events.append(Event("observation", step.observation, number, step.is_error))
+        elif step.kind == "problem":
+            reason = step.observation.removeprefix("error: ")
+            events.append(Event("problem", reason, number, True))
+        else:
+            events.append(Event("answer", trace.answer, number))
+    return [*events, Event("end", trace.outcome, len(trace.steps))]
+
+
 def to_text(trace: Trace) -> str:
     """A trace to read.
 

@@ -110,6 +110,13 @@ def test_the_trace_tells_all_and_goes_through_json():
     ]
 
 
+def test_a_trace_gives_the_events_of_its_run_again():
+    run = make(CALL, "Thought: x\nAction: echo", ANSWER).run("?")
+    live = [event for event in run if event.kind != "text"]
+    again = [event for event in traces.to_events(run.trace) if event.kind != "text"]
+    assert again == live
+
+
 @pytest.mark.parametrize(
     ("question", "setting", "offer"),
     [
