@@ -37,7 +37,7 @@ Optimizer = Annotated[
 ]
 Again = Annotated[bool | None, typer.Option(help="Recompute activations.")]
 Whose = Annotated[
-    str | None, typer.Option(help="Whose training: tunebook, peft_kbit, lean or bf16.")
+    str | None, typer.Option(help="Whose training: tunebook, kernels, peft_kbit, lean or bf16.")
 ]
 Gpus = Annotated[int, typer.Option(help="Devices that train together.")]
 Divided = Annotated[

@@ -38,11 +38,12 @@ def block_bytes(shape: Shape, setting: Setting) -> int:
         setting: of the run.
     """
     numbers = setting.numbers
-    values = 2 * (shape.attention if setting.is_packed else shape.key_values)
+    is_masked = setting.is_packed and numbers.has_masks
+    values = 2 * (shape.attention if is_masked else shape.key_values)
     a_token = (2 * shape.attention + values) * numbers.compute_bytes + shape.heads * FP32
     a_token += (2 if numbers.is_fused else 3) * shape.intermediate * numbers.mlp_bytes
     a_token += _norm_bytes(shape, setting) + round(_read_bytes(shape, setting))
-    mask = setting.length * numbers.compute_bytes if setting.is_packed else 0
+    mask = setting.length * numbers.compute_bytes if is_masked else 0
     return setting.tokens * (a_token + mask)
 
 
@@ -60,7 +61,7 @@ def _read_bytes(shape: Shape, setting: Setting) -> float:
     if setting.is_full:
         return (2 * shape.hidden + shape.intermediate) * numbers.compute_bytes
     targets = shapes.find_targets(shape, setting.target_modules)
-    middles = len(targets) * setting.r * numbers.copy_bytes
+    middles = 0 if numbers.has_fused_adapters else len(targets) * setting.r * numbers.copy_bytes
     inputs = sum(i for _, i, _ in targets)
     if setting.lora_dropout:
         # what is left after dropping is another tensor for each layer, and which were dropped

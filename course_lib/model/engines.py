@@ -17,6 +17,8 @@ class Engine:
         has_autocast: weights in fp32 are rounded to `compute_bytes` at each use, and the stream
             between blocks stays in fp32.
         is_fused: norms and the MLP's product are one step each and keep only what they read.
+        has_fused_adapters: an adapter layer reads its input as it is, and keeps nothing else.
+        has_masks: packed rows need a mask, and keys and values repeated where heads share them.
         has_chunked_loss: logits are made for some tokens at a time, never for all.
         has_master_weights: full training in 16 bits keeps a copy of the weights in fp32, and the
             optimizer's states in fp32, as mixed precision does.
@@ -28,6 +30,8 @@ class Engine:
     adapter_bytes: int = 4
     has_autocast: bool = False
     is_fused: bool = False
+    has_fused_adapters: bool = False
+    has_masks: bool = True
     has_chunked_loss: bool = False
     has_master_weights: bool = True
 
@@ -44,12 +48,14 @@ class Engine:
     @property
     def has_copies(self) -> bool:
         """Whether each adapter layer reads a copy of its input, in another type."""
-        return self.has_autocast or self.adapter_bytes != self.compute_bytes
+        is_other = self.has_autocast or self.adapter_bytes != self.compute_bytes
+        return is_other and not self.has_fused_adapters
 
     @property
     def copy_bytes(self) -> int:
         """Of a number that an adapter layer reads."""
-        return self.compute_bytes if self.has_autocast else self.adapter_bytes
+        reads_as_is = self.has_autocast or self.has_fused_adapters
+        return self.compute_bytes if reads_as_is else self.adapter_bytes
 
     def at_bits(self, bits: int) -> "Engine":
         """The engine for a base of so many bits: at 32, all is in fp32."""
@@ -58,8 +64,17 @@ class Engine:
 
 
 TUNEBOOK = Engine("`tunebook train`: base in bf16, adapter in fp32, no autocast")
+KERNELS = Engine(
+    "`tunebook train` with its faster kernels: fused adapters, norms, MLP and loss, and attention "
+    "in packs without a mask",
+    is_fused=True,
+    has_fused_adapters=True,
+    has_masks=False,
+    has_chunked_loss=True,
+)
 ENGINES = {
     "tunebook": TUNEBOOK,
+    "kernels": KERNELS,
     "peft_kbit": Engine(
         "transformers + peft's prepare_model_for_kbit_training: embeddings, norms and output "
         "layer in fp32, autocast to bf16",

@@ -82,6 +82,15 @@ def test_a_block_of_activations_by_hand():
     assert activations.block_bytes(LLAMA, packed) == 100 * (a_token + 100 * 2)
 
 
+def test_fused_adapters_keep_their_inputs_as_they_are_and_packs_need_no_mask():
+    # a token: two norms' inputs and outputs, q k v and the attention's output, a number for each
+    # head, gate, up and their product, all in bf16; the adapter itself stays in fp32
+    setting = Setting("qlora", 100, is_packed=True, engine=engines.find_engine("kernels"))
+    a_token = (2 * 4096 + 2 * 4096 + 4 * 4096 + 3 * 11008) * 2 + 32 * 4
+    assert activations.block_bytes(LLAMA, setting) == 100 * a_token
+    assert states.adapter_bytes(LLAMA, setting) == 4 * 159_907_840
+
+
 def test_a_chunked_loss_holds_no_row_of_logits_for_every_token():
     lean = replace(QLORA, engine=engines.find_engine("lean"))
     assert activations.logit_bytes(LLAMA, lean) < activations.logit_bytes(LLAMA, QLORA) / 10
