@@ -13,6 +13,7 @@ from course_lib import files
 from course_lib.chat import calculator, tools, units
 
 Now = Callable[[], datetime.datetime]
+DATE = "%Y-%m-%d"
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -72,7 +73,8 @@ def calendar_tool(now: Now = utc_now) -> tools.Tool:
         """
         is_today = date.strip().lower() in ("today", "今天")
         try:
-            day = now().date() if is_today else datetime.date.fromisoformat(date.strip())
+            # Newer Pythons read more forms of a date: the same everywhere is better.
+            day = now().date() if is_today else datetime.datetime.strptime(date, DATE).date()
             day += datetime.timedelta(days=add_days)
         except OverflowError:
             raise ValueError("the calendar knows the years 1 to 9999") from None

@@ -6,6 +6,7 @@ read in two ways is not guessed.
 """
 
 import json
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -213,7 +214,9 @@ def parse_arguments(text: str) -> dict[str, Any]:
 
 
 def _read_json(text: str) -> Any:
-    decoder = json.JSONDecoder(object_pairs_hook=_to_object, parse_constant=_refuse_constant)
+    decoder = json.JSONDecoder(
+        object_pairs_hook=_to_object, parse_constant=_refuse_constant, parse_float=_to_float
+    )
     try:
         value, end = decoder.raw_decode(text)
     except json.JSONDecodeError as error:
@@ -242,6 +245,13 @@ def _to_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             raise BadInput("double_key", repr(name[:40]))
         made[name] = value
     return made
+
+
+def _to_float(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise BadInput("bad_json", "a value is too large")
+    return number
 
 
 def _refuse_constant(word: str) -> Any:

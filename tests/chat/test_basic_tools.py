@@ -149,6 +149,8 @@ def test_the_calendar_counts_days(arguments, text):
     [
         {"date": "2026-02-29"},
         {"date": "soon"},
+        {"date": "20260531"},
+        {"date": "2026-W22"},
         {"date": ""},
         {"date": "9999-12-31", "add_days": 1},
         {"date": "2026-01-01", "add_days": 10**40},

@@ -84,6 +84,7 @@ def test_other_steps_are_read(text, step):
         ("bad_json", 'Action: a\nAction Input: {"x": 1 "y": 2}'),
         ("bad_json", 'Action: a\nAction Input: {"x": NaN}'),
         ("bad_json", 'Action: a\nAction Input: {"x": Infinity}'),
+        ("bad_json", 'Action: a\nAction Input: {"x": 1e999}'),
         ("bad_json", "Action: a\nAction Input: {x: 1}"),
         ("bad_json", "Action: a\nAction Input: {'x': 'it's'}"),
         ("bad_json", "Action: a\nAction Input: {'x': \"y\"}"),
