@@ -276,12 +276,13 @@ def convert_to_llama(name: str, out_dir: Path, max_shard_size: str = "2GB") -> P
     out_dir, path = Path(out_dir), loading.resolve_model(name)
     refuse_existing(out_dir)
     _check_shard_size(max_shard_size)
+    dtype = _stored_dtype(name)
     if not internlm.is_internlm(path):
         raise ModelError(
             f"{name} is no InternLM.", "Use it as it is: transformers loads it without a change."
         )
     tokenizer = loading.load_tokenizer(name)
-    options = {"dtype": _stored_dtype(name), "device_map": "cpu", "output_loading_info": True}
+    options = {"dtype": dtype, "device_map": "cpu", "output_loading_info": True}
     with _new_dir(out_dir) as staging, quiet_libraries():
         model, _ = internlm.load(path, **options)
         _stop_at_turns(model, tokenizer)

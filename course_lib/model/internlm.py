@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from transformers import (
     GenerationConfig,
     LlamaConfig,
@@ -53,10 +54,20 @@ def is_internlm(path: str) -> bool:
 
     Returns:
         False for other models, and where there is no config to tell.
+
+    Raises:
+        OSError: the Hub cannot be reached.
     """
     try:
         values, _ = PreTrainedConfig.get_config_dict(path)
-    except (OSError, ValueError):
+    except OSError as error:
+        is_offline = isinstance(error.__cause__, LocalEntryNotFoundError)
+        if Path(path).is_dir() or (
+            isinstance(error.__cause__, EntryNotFoundError) and not is_offline
+        ):
+            return False
+        raise  # at once: each further question takes half a minute to fail
+    except ValueError:
         return False
     return internlm_config.family_of(values) is not None
 

@@ -77,6 +77,11 @@ class BinFile:
                 path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
             )
         except Exception as error:  # of many kinds, none in common
+            if "Weights only" in str(error):
+                raise ModelError(
+                    f"{path} holds more than tensors: reading it would run code that is in it.",
+                    "Take the model's .safetensors files.",
+                ) from error
             raise _damaged(path, error) from error
         if not isinstance(self._tensors, dict):
             raise _damaged(

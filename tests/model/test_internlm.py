@@ -7,7 +7,7 @@ import weakref
 import bitsandbytes as bnb
 import pytest
 import torch
-from huggingface_hub.errors import LocalEntryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from safetensors.torch import save_file
 from transformers import LlamaForCausalLM, Qwen2ForCausalLM
 
@@ -337,6 +337,54 @@ def test_without_a_network_a_model_id_says_so(monkeypatch, tmp_path):
         loading.load_model(str(folder))
 
 
+def test_a_model_id_without_a_config_is_left_to_transformers(monkeypatch):
+    def missing(path):
+        raise OSError("no config.json") from EntryNotFoundError("404")
+
+    monkeypatch.setattr(internlm.PreTrainedConfig, "get_config_dict", missing)
+    assert not internlm.is_internlm("someone/tokenizer")
+
+
+def test_without_a_network_the_hub_is_asked_once(monkeypatch):
+    asked = []
+
+    def missing(path):
+        asked.append(path)
+        raise OSError("no connection") from LocalEntryNotFoundError("nothing cached")
+
+    monkeypatch.setattr(internlm.PreTrainedConfig, "get_config_dict", missing)
+    with pytest.raises(ModelError, match="could not be loaded: no connection"):
+        loading.load_model("Qwen/Qwen3-0.6B")
+    with pytest.raises(ModelError, match="could not be loaded: no connection"):
+        loading.load_tokenizer("Qwen/Qwen3-0.6B")
+    assert asked == ["Qwen/Qwen3-0.6B"] * 2
+
+
+# --- several processes ---
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_for_zero3_the_first_process_has_the_weights(tmp_path, monkeypatch, rank):
+    folder, _, _ = make(tmp_path / "model")
+    weights = {}
+
+    def from_pretrained(path, config, state_dict, **options):
+        weights.update(state_dict)
+        return LlamaForCausalLM(config), {}
+
+    monkeypatch.setattr(internlm, "is_deepspeed_zero3_enabled", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: rank)
+    monkeypatch.setattr(internlm.LlamaForCausalLM, "from_pretrained", from_pretrained)
+    internlm.load(str(folder))
+    monkeypatch.undo()
+    expected = loading.load_model(str(folder), bits=32).state_dict()
+    assert weights.keys() == expected.keys()
+    for name, weight in weights.items():
+        assert weight.shape == expected[name].shape
+        assert weight.device.type == ("cpu" if rank == 0 else "meta")
+        assert rank or torch.equal(weight, expected[name])
+
+
 # --- bad files ---
 
 
@@ -462,11 +510,18 @@ class Code:
         return (print, ("never",))
 
 
-@pytest.mark.parametrize("content", [{"a": Code()}, [1, 2], {"a": "text"}])
-def test_a_bin_file_with_anything_but_weights_is_refused(tmp_path, content, capsys):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"a": Code()}, r"holds more than tensors: reading it would run code"),
+        ([1, 2], r"is damaged .*: expected a dict of tensors, found list"),
+        ({"a": "text"}, r"a is stored as <class 'str'>: expected 16-bit or"),
+    ],
+)
+def test_a_bin_file_with_anything_but_weights_is_refused(tmp_path, content, message, capsys):
     folder, _, _ = make(tmp_path / "model", kind="bin", shards=1)
     torch.save(content, folder / "pytorch_model.bin")
-    with pytest.raises(ModelError, match=r"pytorch_model.bin"):
+    with pytest.raises(ModelError, match=message):
         loading.load_model(str(folder))
     assert "never" not in capsys.readouterr().out
 
