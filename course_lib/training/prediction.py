@@ -1,7 +1,7 @@
 """What a config will cost and do, before anything runs: steps, trained weights, memory."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import psutil
 import torch
 
 from course_lib.errors import DataError
-from course_lib.model import engines, estimate, loading, shapes
+from course_lib.model import engines, estimate, kernels, loading, shapes
 from course_lib.model.setting import Setting
 from course_lib.training import plan, rows
 from course_lib.training.config import TrainConfig
@@ -181,8 +181,27 @@ def setting_of(config: TrainConfig, how: Spread = ONE_PROCESS) -> Setting:
         micro_batches=config.gradient_accumulation_steps,
         # padding is a row of its own to attention
         is_packed=config.packing != "none" or rows > 1,
-        engine=engines.tunebook_engine(loading.compute_dtype().itemsize),
+        optimizer=config.optim,
+        engine=_engine_of(config, how),
         **spread_fields(how),
+    )
+
+
+def _engine_of(config: TrainConfig, how: Spread) -> engines.Engine:
+    """How training would hold its numbers here, with the kernels that it would choose."""
+    engine = engines.tunebook_engine(loading.compute_dtype().itemsize)
+    machine = kernels.find_machine()
+    if machine.capability is None:
+        return engine
+    model = loading.read_config(config.base_model)
+    processes = (how.nproc, how.stage)
+    chosen = kernels.choose(config.kernels, machine, model, config.lora_dropout, *processes)
+    return replace(
+        engine,
+        is_fused=chosen.liger,
+        has_fused_adapters=chosen.adapters,
+        has_masks=not chosen.lean_loss,
+        has_chunked_loss=chosen.lean_loss,
     )
 
 

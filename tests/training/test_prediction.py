@@ -1,11 +1,13 @@
 """What a run will do and need: against the run itself, and when data is read again."""
 
 import json
+from dataclasses import replace
 
 import pytest
+import torch
 
 from course_lib.errors import ConfigError, DataError, ModelError, RunError
-from course_lib.model import estimate, loading
+from course_lib.model import engines, estimate, kernels, loading
 from course_lib.training import config, plan, prediction, rows, spread
 
 TURNS = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]
@@ -138,3 +140,16 @@ def test_a_setting_says_what_the_run_would_do(data_file):
     assert (alone.method, alone.is_packed, alone.gpus, alone.zero) == ("qlora", False, 1, 0)
     with pytest.raises(ConfigError, match="cannot be divided"):
         prediction.setting_of(config_of(data_file), spread.Spread(2, "zero3"))
+
+
+def test_on_a_gpu_memory_is_that_of_the_kernels_it_would_choose(data_file, monkeypatch):
+    settings = config_of(data_file, optim="adamw_8bit")
+    monkeypatch.setattr(loading, "compute_dtype", lambda: torch.bfloat16)
+    on_cpu = prediction.setting_of(settings)
+    assert (on_cpu.engine, on_cpu.optimizer) == (engines.tunebook_engine(2), "adamw_8bit")
+    machine = kernels.Machine((9, 0), has_liger=True)
+    monkeypatch.setattr(kernels, "find_machine", lambda: machine)
+    chosen = prediction.setting_of(settings).engine
+    assert replace(chosen, about="") == replace(engines.KERNELS, about="")
+    off = prediction.setting_of(config_of(data_file, kernels="off")).engine
+    assert off == engines.tunebook_engine(2)
