@@ -20,7 +20,7 @@ from tests.browser import conftest as server
 from tests.browser import pages
 
 OUT_DIR = REPO_DIR / "docs" / "pictures"
-THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
+THEMES = {"light": pages.LIGHT, "dark": pages.DARK}
 WAIT_MS = 180_000
 WIDTH, HEIGHT = 1000, 1500  # of the page; a panel is as wide as its notebook
 COLORS = 256  # enough for a page of text and curves, in a third of the size
@@ -88,16 +88,6 @@ USES: Mapping[str, Callable[[Any, Any], None]] = {
 }
 
 
-def choose_theme(page: Any, theme: str) -> None:
-    """By the menu, as a reader would."""
-    page.locator(".lm-MenuBar-itemLabel", has_text="Settings").click()
-    for name in ("Theme", theme):
-        page.locator(".lm-Menu-itemLabel").get_by_text(name, exact=True).click()
-    is_light = "true" if theme == THEMES["light"] else "false"
-    page.locator(f"body[data-jp-theme-light='{is_light}']").wait_for(state="attached")
-    page.wait_for_timeout(500)  # the style sheets follow
-
-
 def take(panel: Any, path: Path) -> int:
     """Save a picture of one panel, in few colours.
 
@@ -131,11 +121,11 @@ def take_all(lab: Any, browser: Any, names: Sequence[str], out_dir: Path) -> Non
                 panel.wait_for(timeout=WAIT_MS)
                 USES[name](panel, page)
                 for kind, theme in THEMES.items():
-                    choose_theme(page, theme)
+                    pages.choose_theme(page, theme)
                     size = take(panel, out_dir / f"{name}_{kind}.png")
                     print(f"{name}_{kind}.png: {size:,} bytes")
                     assert size < MOST_BYTES, "too large for a README"
-                choose_theme(page, THEMES["light"])
+                pages.choose_theme(page, pages.LIGHT)
                 if name == "training_monitor":
                     panel.get_by_text("Finished.").wait_for(timeout=WAIT_MS)
 

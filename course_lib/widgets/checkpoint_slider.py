@@ -34,15 +34,27 @@ class CheckpointSlider(style.Panel):
             value=NO_STEP,
             description="Step",
             continuous_update=True,
-            layout=w.Layout(width="36em", max_width="100%"),
+            layout=w.Layout(width="30em", max_width="100%"),
+            style={"description_width": "3em"},
         )
-        self.slider.observe(lambda _: self._show(), "value")
+        # A screen reader calls a slider of ipywidgets by no name; the list beside it has one.
+        self.steps = w.Dropdown(
+            options=NOTHING_YET,
+            value=NO_STEP,
+            description="Go to step",
+            style={"description_width": "6em"},
+            layout=w.Layout(width="14em"),
+        )
+        self._is_moving = False
+        for control in (self.slider, self.steps):
+            control.observe(lambda change: self._go_to(change["new"]), "value")
         self.again = w.Button(
             description="Look again", icon="refresh", tooltip="Read what the run has written since"
         )
         self.again.on_click(lambda _: self.look())
         self.problem, self.scores, self.answers = w.HTML(), w.HTML(), w.HTML()
-        controls = w.HBox([self.slider, self.again], layout=w.Layout(flex_flow="row wrap"))
+        moved = [self.slider, self.steps, self.again]
+        controls = w.HBox(moved, layout=w.Layout(flex_flow="row wrap"))
         super().__init__([controls, self.problem, self.scores, self.answers], self.static)
         self.look()
 
@@ -53,9 +65,20 @@ class CheckpointSlider(style.Panel):
         before, known = self.slider.value, [value for _, value in self.slider.options]
         was_at_end = before == known[-1]
         if steps and steps != known:
-            self.slider.options = [(f"{step:,}", step) for step in steps]
-            self.slider.value = steps[-1] if was_at_end or before not in steps else before
-        self.slider.disabled = not steps
+            options = [(f"{step:,}", step) for step in steps]
+            self._go_to(steps[-1] if was_at_end or before not in steps else before, options)
+        self.slider.disabled = self.steps.disabled = not steps
+        self._show()
+
+    def _go_to(self, step: int, options: Sequence[tuple[str, int]] = ()) -> None:
+        """Move both controls, after giving them other steps where there are any."""
+        if self._is_moving:
+            return
+        self._is_moving = True
+        for control in (self.slider, self.steps):
+            control.options = options or control.options
+            control.value = step
+        self._is_moving = False
         self._show()
 
     def _show(self) -> None:

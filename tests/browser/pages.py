@@ -14,6 +14,7 @@ from course_lib.files import REPO_DIR
 LOAD_MS = 90_000
 STARTED = re.compile(r"\[(\*|\d+)\]")
 RUNS_DIR = REPO_DIR / "runs"  # git leaves it alone, and the server shows it
+LIGHT, DARK = "JupyterLab Light", "JupyterLab Dark"
 # Set by anything that a hostile text gets to run.
 HOOK = "window.tripped = []; window.alert = text => window.tripped.push(text);"
 
@@ -76,3 +77,13 @@ def run_cell(page, number: int) -> None:
     cell.locator(".cm-content").click()
     page.keyboard.press("Shift+Enter")
     cell.locator(".jp-InputPrompt").filter(has_text=STARTED).wait_for(timeout=LOAD_MS)
+
+
+def choose_theme(page, theme: str) -> None:
+    """By the menu, as a reader would."""
+    page.locator(".lm-MenuBar-itemLabel", has_text="Settings").click()
+    for name in ("Theme", theme):
+        page.locator(".lm-Menu-itemLabel").get_by_text(name, exact=True).click()
+    is_light = "true" if theme == LIGHT else "false"
+    page.locator(f"body[data-jp-theme-light='{is_light}']").wait_for(state="attached")
+    page.wait_for_timeout(500)  # the style sheets follow
