@@ -98,6 +98,8 @@ def code_books(
         height = [-0.22 * line] * len(book)
         axes.plot(book.tolist(), height, "|", markersize=14, markeredgewidth=2, color=OWN)
         axes.text(1.06, height[0], name, color=figures.TEXT_COLOR, va="center")
+    axes.set_xlim(-1.08, 1.3)
+    axes.set_xticks([-1, -0.5, 0, 0.5, 1])
     axes.set_yticks([])
     axes.set_xlabel("weight / largest weight of its block", color=figures.TEXT_COLOR)
     _soften(axes)
