@@ -20,18 +20,10 @@ def chat(
     bits: options.Bits = None,
     system: Annotated[str, typer.Option(help="What the model is told before the talk.")] = "",
     agent: Annotated[bool, typer.Option("--agent", help="Let the model call tools.")] = False,
-    tools: Annotated[
-        str | None, typer.Option(help="Which, such as calculator,search; needs --agent.")
-    ] = None,
-    guard: Annotated[
-        bool, typer.Option("--guard", help="Quote tools' results as data; needs --agent.")
-    ] = False,
-    live_search: Annotated[
-        bool, typer.Option("--live-search", help="web_search asks Google, with SERPER_API_KEY.")
-    ] = False,
-    native_calls: Annotated[
-        bool, typer.Option("--native-calls", help="Calls as the model's template writes them.")
-    ] = False,
+    tools: options.Tools = None,
+    guard: options.Guard = False,
+    live_search: options.LiveSearch = False,
+    native_calls: options.NativeCalls = False,
     max_new_tokens: Annotated[int, typer.Option(help="The longest reply.")] = 128,
     temperature: Annotated[float, typer.Option(help="0 takes the likeliest token.")] = 0.0,
     top_k: Annotated[int, typer.Option(help="Sample among the k likeliest; 0: all.")] = 0,

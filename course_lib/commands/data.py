@@ -1,8 +1,8 @@
-"""`tunebook data`: look at a file, take a spreadsheet in, split, look for leaks."""
+"""`tunebook data`: look at a file, take a spreadsheet or agents' talks in, split, find leaks."""
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -18,7 +18,7 @@ SHOWN_LEFT_OUT = 20
 WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".xlsb")  # some only to be told what to do
 
 app = typer.Typer(
-    help="Data before training: inspect, xlsx, split, leaks.",
+    help="Data before training: inspect, xlsx, react, split, leaks.",
     **terminal.STYLE,
 )
 
@@ -102,6 +102,31 @@ def xlsx(
     _say_lines("note", report.notes)
     _say_lines("warning", audit.audit_lines(found))
     terminal.say_next("data", "split", out, "--ratio", "7:3", "--out-dir", out.parent)
+
+
+@app.command(epilog="Example: tunebook data react ms_agent.jsonl --out rows.jsonl")
+def react(
+    file: Annotated[str, typer.Argument(help="MS-Agent's rows, or messages with tools.")],
+    out: Annotated[Path, typer.Option(help="The new file, ending in .jsonl.")],
+    language: Annotated[
+        Literal["auto", "en", "zh"], typer.Option(help="Of the text that offers the tools.")
+    ] = "auto",
+    guard: Annotated[bool, typer.Option("--guard", help="Quote tools' results as data.")] = False,
+    skip_bad_rows: Annotated[
+        bool, typer.Option("--skip-bad-rows", help="Leave bad rows out, and name them.")
+    ] = False,
+) -> None:
+    """Write conversations with tools as Thought, Action, Observation, for any chat template."""
+    from course_lib.data import agent_rows
+
+    made = agent_rows.write_react_rows(file, out, language, guard, skip_bad_rows)
+    terminal.say(f"{out}: {made.rows:,} rows, {made.with_calls:,} of them with calls")
+    bad = [f"row {number}: {text}" for number, text in made.left_out.items()]
+    _say_lines("left out", bad[:SHOWN_LEFT_OUT])
+    if len(bad) > SHOWN_LEFT_OUT:
+        terminal.say(f"left out: {len(bad) - SHOWN_LEFT_OUT:,} more")
+    _say_lines("note", made.notes)
+    terminal.say_next("data", "inspect", out)
 
 
 @app.command(epilog="Example: tunebook data split all.jsonl --ratio 7:3 --out-dir parts")

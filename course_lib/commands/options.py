@@ -12,3 +12,14 @@ Bits = Annotated[
 Adapter = Annotated[
     Path | None, typer.Option(help="An exported adapter, a checkpoint or a run folder.")
 ]
+# Those of an agent.
+Tools = Annotated[str | None, typer.Option(help="Which, such as calculator,search; needs --agent.")]
+Guard = Annotated[
+    bool, typer.Option("--guard", help="Quote tools' results as data; needs --agent.")
+]
+LiveSearch = Annotated[
+    bool, typer.Option("--live-search", help="web_search asks Google, with SERPER_API_KEY.")
+]
+NativeCalls = Annotated[
+    bool, typer.Option("--native-calls", help="Calls as the model's template writes them.")
+]
