@@ -1,6 +1,7 @@
 """`tunebook chat`: a model, or an agent with tools, in a terminal or behind a pipe."""
 
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -38,11 +39,7 @@ def chat(
 ) -> None:
     """Chat with a model; through a pipe, one question a line."""
     given = {"--tools": tools, "--guard": guard, "--live-search": live_search}
-    lonely = [name for name, value in {**given, "--native-calls": native_calls}.items() if value]
-    if lonely and not agent:
-        raise typer.BadParameter(f"{', '.join(lonely)}: only an agent uses tools; add --agent.")
-    if system and agent:
-        raise typer.BadParameter("--system: an agent is told about its tools; leave one out.")
+    _check_options(agent, system, {**given, "--native-calls": native_calls})
     from course_lib.chat import generation, session
     from course_lib.commands import talk, targets
 
@@ -59,6 +56,15 @@ def chat(
         talk.talk(conversation, not no_stream)
     else:
         talk.answer_lines(conversation, sys.stdin, not no_stream)
+
+
+def _check_options(is_agent: bool, system: str, of_agents: Mapping[str, object]) -> None:
+    """Refuse options that would have no effect."""
+    lonely = [name for name, value in of_agents.items() if value]
+    if lonely and not is_agent:
+        raise typer.BadParameter(f"{', '.join(lonely)}: only an agent uses tools; add --agent.")
+    if system and is_agent:
+        raise typer.BadParameter("--system: an agent is told about its tools; leave one out.")
 
 
 def _talk_with_agent(
