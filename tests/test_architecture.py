@@ -23,6 +23,7 @@ ORDER = [
     "publishing",
     "concepts",
     "teaching",
+    "homework",
     "widgets",
     "commands",
     "cli",

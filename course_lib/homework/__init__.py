@@ -1,0 +1,1 @@
+"""Homework: exercises from one hand-edited copy, checks that help, grading that trusts nobody."""
