@@ -10,7 +10,7 @@ PYTEST_ARGS ?=
 REPORTS ?=
 
 PYTEST = $(TEST_ENV) "$(PY)" -m pytest -q $(if $(REPORTS),"--junitxml=$(REPORTS)/$@.xml") $(PYTEST_ARGS)
-TEST_ENV = HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false OMP_NUM_THREADS=1 TUNEBOOK_TIER=pico
+TEST_ENV = HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false OMP_NUM_THREADS=1 TUNEBOOK_TIER=pico TUNEBOOK_PROGRESS=/dev/null
 NBVAL = --nbval-lax --nbval-current-env --nbval-cell-timeout=300 \
 	--nbval-kernel-startup-timeout=120 --nbval-sanitize-with=tests/nbval_sanitize.cfg
 
@@ -43,8 +43,8 @@ lint: $(VENV)/.ready-test ## check the style of code and notebooks
 unit: $(VENV)/.ready-test ## run the tests of the library
 	@$(PYTEST) tests --ignore=tests/browser
 
-notebooks: $(VENV)/.ready-test ## run every notebook and compare its stored numbers
-	@$(PYTEST) notebooks $(NBVAL)
+notebooks: $(VENV)/.ready-test ## run every notebook and exercise, compare stored numbers
+	@$(PYTEST) notebooks exercises solutions $(NBVAL)
 
 browser: $(VENV)/.ready-test ## open lesson 00 and the widgets in Chromium, in a real JupyterLab
 	@$(PYTEST) -rs tests/browser

@@ -15,6 +15,7 @@ import typer
 
 from course_lib.commands import chatting, estimates, options, presets, terminal
 from course_lib.commands import data as data_commands
+from course_lib.commands import homework as homework_commands
 from course_lib.errors import ConfigError, TunebookError, UnknownNameError
 from course_lib.training import config as configs
 from course_lib.training import spread
@@ -41,6 +42,7 @@ pico_app = typer.Typer(help="The built-in model: build.", **terminal.STYLE)
 app.add_typer(data_commands.app, name="data")
 app.add_typer(convert_app, name="convert")
 app.add_typer(pico_app, name="pico")
+app.add_typer(homework_commands.app, name="homework")
 
 Config = Annotated[str, typer.Argument(help="A config file, or the name of a preset.")]
 Processes = Annotated[

@@ -1,0 +1,123 @@
+"""Each exercise: the answer passes, the stub fails, every wrong answer is told what is wrong."""
+
+import contextlib
+import re
+
+import nbformat
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from course_lib.files import REPO_DIR
+from course_lib.homework import lessons, local, make
+from course_lib.homework.checks import Wrong
+from tests.homework import answers
+
+LESSONS = list(lessons.MODULES)
+ZOO = [
+    (lesson, wrong)
+    for lesson in LESSONS
+    for wrong in lessons.load_wrong_answers(lessons.SOLUTIONS_DIR / lesson)
+]
+CHECKS = [(lesson, check) for lesson in LESSONS for check in answers.all_checks(lesson)]
+SHORTEST_LEAK = 20  # characters: shorter lines, such as `return packs`, say nothing
+each_lesson = pytest.mark.parametrize("lesson", LESSONS)
+each_check = pytest.mark.parametrize(
+    ("lesson", "check"), CHECKS, ids=[f"{c.name}-{c.body.__name__}" for _, c in CHECKS]
+)
+
+
+@each_check
+def test_the_answer_passes(lesson, check):
+    names = answers.notebook_names(lessons.SOLUTIONS_DIR / lesson / lessons.NOTEBOOK_NAME)
+    outcome = check.run(local.make_ask(names))
+    assert (outcome.status, outcome.message, outcome.points) == ("right", "", check.points)
+
+
+@each_check
+def test_the_blank_stub_is_not_started(lesson, check):
+    names = answers.notebook_names(lessons.EXERCISES_DIR / lesson / lessons.NOTEBOOK_NAME)
+    outcome = check.run(local.make_ask(names))
+    assert (outcome.status, outcome.points) == ("not started", 0)
+
+
+@each_check
+def test_a_function_that_hands_back_nothing_fails(lesson, check):
+    names = {check.name: lambda *args: None}
+    assert check.run(local.make_ask(names)).status == "wrong"
+
+
+@pytest.mark.parametrize(
+    ("lesson", "wrong"), ZOO, ids=[f"{w.question}: {w.mistake}" for _, w in ZOO]
+)
+def test_a_wrong_answer_is_rejected_with_its_message(lesson, wrong):
+    ask = local.make_ask(answers.namespace_of(wrong.code))
+    outcomes = [c.run(ask) for c in answers.all_checks(lesson) if c.name == wrong.question]
+    messages = [outcome.message for outcome in outcomes if outcome.status == "wrong"]
+    assert messages
+    assert wrong.message in messages[0]
+
+
+@each_lesson
+def test_each_question_has_three_wrong_answers_and_a_hint(lesson):
+    for name, check in lessons.visible_checks(lesson).items():
+        assert sum(w.question == name for _, w in ZOO) >= 3
+        assert check.hints
+
+
+def test_no_two_lessons_share_a_question():
+    names = [name for lesson in LESSONS for name in lessons.visible_checks(lesson)]
+    assert len(names) == len(set(names))
+
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.tuples(inner, inner)
+        | st.dictionaries(st.sampled_from(["input_ids", "position_ids", "x"]), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@each_check
+@given(answer=PLAIN)
+def test_no_answer_breaks_a_check(lesson, check, answer):
+    with contextlib.suppress(Wrong):
+        check.body(lambda *args: answer)
+
+
+# ---------------------------------------------------------------- from solutions to exercises
+
+
+@each_lesson
+def test_exercises_are_what_solutions_make(lesson):
+    assert make.find_differences(lesson) == []
+
+
+def answer_lines(lesson: str) -> set[str]:
+    """Lines that only the instructor's files hold: answers and hidden checks."""
+    folder = lessons.SOLUTIONS_DIR / lesson
+    book = nbformat.read(folder / lessons.NOTEBOOK_NAME, as_version=4)
+    lines = {line for cell in book.cells for line in cell.source.splitlines()}
+    lines -= {line for c in make.release(book).cells for line in c.source.splitlines()}
+    lines |= set((folder / lessons.HIDDEN_NAME).read_text("utf-8").splitlines())
+    found = {line.strip() for line in lines}
+    return {
+        line
+        for line in found
+        if len(line) > SHORTEST_LEAK and not line.startswith(("from ", "import ", "def ", "###"))
+    }
+
+
+def test_no_line_of_an_answer_stands_where_learners_look():
+    secret = {line for lesson in LESSONS for line in answer_lines(lesson)}
+    assert len(secret) > 40
+    for folder in ("exercises", "notebooks", "course_lib", "docs"):
+        for path in (REPO_DIR / folder).rglob("*"):
+            if path.suffix in (".py", ".ipynb", ".md"):
+                # a notebook file holds its lines as JSON texts, outputs included
+                text = path.read_text("utf-8").replace('\\"', '"')
+                lines = {re.sub(r'^"|(?:\\n)?",?$', "", x.strip()) for x in text.splitlines()}
+                assert {x.strip() for x in lines} & secret == set(), path
