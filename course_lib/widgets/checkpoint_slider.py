@@ -11,8 +11,8 @@ from course_lib.training import follow
 from course_lib.widgets import curves, style
 
 SCORE_NAMES = {
-    follow.TARGET: "target (validation): the new thing, asked in other words",
-    follow.RETAINED: "retention: what the base knew, still answered right",
+    follow.TARGET: "target: the new thing, in other words",
+    follow.RETAINED: "retention: what the base knew",
 }
 REPLY_STYLE = "border-left:4px solid;padding:2px 10px;margin:6px 0"
 NO_STEP = -1

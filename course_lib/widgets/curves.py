@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 
 Points = Sequence[tuple[float, float]]
 
-WIDTH, HEIGHT = 400, 150  # two stand side by side in a notebook
-LEFT, RIGHT, TOP, BOTTOM = 64, 388, 22, 128  # of the field in which the lines are
+WIDTH, HEIGHT = 380, 150  # two stand side by side in a notebook
+LEFT, RIGHT, TOP, BOTTOM = 64, 368, 22, 128  # of the field in which the lines are
 MOST_POINTS = 300  # of a line: more cannot be told apart
 PAGE_COLOR = "#808080"  # of texts and axes in a picture, legible on white and on black
 SVG = re.compile(r'<svg role="img" aria-label="([^"]*)" (.*?)</svg>', re.DOTALL)

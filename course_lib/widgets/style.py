@@ -40,6 +40,8 @@ CSS = """
   background-color: var(--jp-layout-color1, transparent);
   border: 1px solid var(--jp-border-color1, currentColor); }
 [data-jp-theme-light="false"] .tb-panel { color-scheme: dark; }
+[data-jp-theme-light="false"] .tb-panel select {
+  appearance: auto; background-image: none !important; }
 .tb-panel .tb-bad input, .tb-panel .tb-bad textarea, .tb-panel .tb-bad select {
   border: 2px solid var(--jp-error-color1, currentColor) !important; }
 .tb-panel :is(button, input, textarea, select, summary, [tabindex]):focus-visible {

@@ -86,8 +86,8 @@ CONTRAST = """panel => {
 }"""
 # By hand: #999999 on white. 0.6 as light is ((0.6 + 0.055) / 1.055) ** 2.4 = 0.3185, and
 # (1 + 0.05) / (0.3185 + 0.05) = 2.85.
-FAINT = """() => document.body.insertAdjacentHTML("beforeend",
-    "<div style='background: white'><p id='faint' style='opacity: 0.4; color: black'>faint</p></div>")"""
+FAINT = """() => document.body.insertAdjacentHTML("beforeend", "<div style='background: white'>"
+    + "<p id='faint' style='opacity: 0.4; color: black'>faint</p></div>")"""
 # Which of its controls the Tab key reached, and whether one can see where it is.
 STOPS = """panel => [...panel.querySelectorAll("button, input, select, textarea, [tabindex='0']")]
     .filter(at => !at.disabled && at.checkVisibility() && at.type !== "radio")"""

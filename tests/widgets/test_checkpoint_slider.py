@@ -130,4 +130,4 @@ def test_a_hostile_reply_or_prompt_stays_text(tmp_path, name):
 def test_controls_have_labels(run_dir):
     slider = CheckpointSlider(run_dir)
     assert (slider.slider.description, slider.again.description) == ("Step", "Look again")
-    assert follow.TARGET in text_of(slider.scores)
+    assert "target" in text_of(slider.scores)

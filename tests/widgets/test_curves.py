@@ -14,13 +14,13 @@ def places(page):
 
 def test_the_first_point_is_left_the_highest_one_on_top():
     ((first, middle, last),) = places(curves.curve({"loss": [(0, 4.0), (5, 2.0), (10, 3.0)]}, "x"))
-    # by hand: 64 to 388 from left to right, 22 to 128 from top to bottom
-    assert (first, middle, last) == (("64.0", "22.0"), ("226.0", "128.0"), ("388.0", "75.0"))
+    # by hand: 64 to 368 from left to right, 22 to 128 from top to bottom
+    assert (first, middle, last) == (("64.0", "22.0"), ("216.0", "128.0"), ("368.0", "75.0"))
 
 
 def test_a_single_point_and_a_level_line_have_a_place():
-    assert places(curves.curve({"loss": [(3, 1.0)]}, "x")) == [[("226.0", "75.0")]]
-    assert places(curves.curve({"loss": [(0, 1.0), (1, 1.0)]}, "x"))[0][1] == ("388.0", "75.0")
+    assert places(curves.curve({"loss": [(3, 1.0)]}, "x")) == [[("216.0", "75.0")]]
+    assert places(curves.curve({"loss": [(0, 1.0), (1, 1.0)]}, "x"))[0][1] == ("368.0", "75.0")
 
 
 def test_a_screen_reader_hears_the_ends_of_each_line():
@@ -53,7 +53,7 @@ def test_a_long_line_is_thinned_and_keeps_its_ends():
     points = [(step, float(step)) for step in range(10_001)]
     (drawn,) = places(curves.curve({"loss": points}, "loss"))
     assert len(drawn) <= curves.MOST_POINTS + 1
-    assert (drawn[0][0], drawn[-1][0]) == ("64.0", "388.0")
+    assert (drawn[0][0], drawn[-1][0]) == ("64.0", "368.0")
 
 
 def test_a_label_is_escaped():
@@ -70,6 +70,6 @@ def test_a_picture_stands_for_itself_and_says_the_same():
     code = re.search(r'src="data:image/svg\+xml;base64,([^"]+)"', page)[1]
     picture = ElementTree.fromstring(base64.b64decode(code))  # well formed, as a browser wants it
     assert picture.tag == "{http://www.w3.org/2000/svg}svg"
-    assert picture.get("width") == "400"
+    assert picture.get("width") == "380"
     assert b"currentColor" not in base64.b64decode(code)  # there is no text around it
     assert hostile.look(page)[1] == []
