@@ -97,27 +97,32 @@ def native_config(values: Mapping[str, Any], where: str) -> PreTrainedConfig:
     settings = {name: values[name] for name in (*SIZES, *SAME) if values.get(name) is not None}
     settings["rope_parameters"] = _rope_parameters(values, where)
     settings["dtype"] = values.get("dtype") or values.get("torch_dtype")
-    if family.title == "InternLM3" and values.get("head_dim"):
+    is_third = family.title == "InternLM3"
+    if is_third and values.get("head_dim"):
         settings["head_dim"] = values["head_dim"]
     bias = bool(values.get("bias", family.has_bias))
-    qkv_bias = bool(values.get("qkv_bias", False)) if family.title == "InternLM3" else bias
-    if bias and not qkv_bias:
-        raise ModelError(
-            f"{where}: config.json says bias: true and qkv_bias: false.",
-            "No class of transformers has a bias in the output projection alone. "
-            "Check the file: published models have bias: false.",
-        )
+    qkv_bias = bool(values.get("qkv_bias", False)) if is_third else bias
+    _check_bias(bias, qkv_bias, where)
     try:
         if qkv_bias and not bias:
             return Qwen2Config(**settings)
-        mlp_bias = bias and family.title == "InternLM3"
-        return LlamaConfig(**settings, attention_bias=bias, mlp_bias=mlp_bias)
+        return LlamaConfig(**settings, attention_bias=bias, mlp_bias=bias and is_third)
     except (StrictDataclassError, TypeError, ValueError) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise ModelError(
             f"{where}: config.json holds a value that cannot be: {' '.join(lines)}",
             "Copy or download config.json again.",
         ) from error
+
+
+def _check_bias(bias: bool, qkv_bias: bool, where: str) -> None:
+    """InternLM3 says one for queries, keys and values, and one for everything else."""
+    if bias and not qkv_bias:
+        raise ModelError(
+            f"{where}: config.json says bias: true and qkv_bias: false.",
+            "No class of transformers has a bias in the output projection alone. "
+            "Check the file: published models have bias: false.",
+        )
 
 
 def _check_kind(values: Mapping[str, Any], where: str) -> Family:

@@ -83,12 +83,13 @@ def _names(
     model: SentencePieceModel, settings: dict[str, Any], added: dict[str, Any], folder: Path
 ) -> dict[str, int]:
     """Each token's id, with the names that the checkpoint gives to entries of its vocabulary."""
-    texts = {number: piece.text for number, piece in enumerate(model.pieces)}
-    texts |= {n: INTERNLM2_TOKENS.get(text, text) for n, text in texts.items()}
     try:
-        texts |= {int(number): token for token, number in added.items()}
+        given = {int(number): token for token, number in added.items()}
         renamed = settings.get("added_tokens_decoder") or {}
-        texts |= {int(number): _content(token) for number, token in renamed.items()}
+        given |= {int(number): _content(token) for number, token in renamed.items()}
+        usual = {old: new for old, new in INTERNLM2_TOKENS.items() if new not in given.values()}
+        texts = {n: usual.get(piece.text, piece.text) for n, piece in enumerate(model.pieces)}
+        texts |= given
     except (TypeError, ValueError, AttributeError) as error:
         raise ModelError(
             f"{folder}: the added tokens in tokenizer_config.json or added_tokens.json are not "
@@ -121,16 +122,7 @@ def _backend(model: SentencePieceModel, names: dict[str, int]) -> Tokenizer:
             byte_fallback=model.byte_fallback,
         )
     )
-    steps = _character_rules(model)
-    if model.remove_extra_whitespaces:
-        steps += [normalizers.Replace(Regex("^ +| +$| +(?= )"), "")]
-    steps += [normalizers.Replace(" ", SPACE)]
-    if model.add_dummy_prefix:
-        steps += [normalizers.Prepend(SPACE)]
-        # Whole entries are looked up in the text as it is now, so they get no blank themselves.
-        whole = "|".join(re.escape(text) for text in _whole(model, names))
-        steps += [normalizers.Replace(Regex(f"\\A{SPACE}(?=(?:{whole})\\z)"), "")] if whole else []
-    backend.normalizer = normalizers.Sequence(steps)
+    backend.normalizer = _normalizer(model, names)
     ends = [decoders.Strip(" ", 1, 0)] if model.add_dummy_prefix else []
     backend.decoder = decoders.Sequence(
         [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse(), *ends]
@@ -145,6 +137,20 @@ def _backend(model: SentencePieceModel, names: dict[str, int]) -> Tokenizer:
     )
     backend.add_tokens([AddedToken(t, normalized=True) for t in inside if t not in CONTROL])
     return backend
+
+
+def _normalizer(model: SentencePieceModel, names: dict[str, int]) -> normalizers.Normalizer:
+    """What happens to a text before it is cut into pieces."""
+    steps = _character_rules(model)
+    if model.remove_extra_whitespaces:
+        steps += [normalizers.Replace(Regex("^ +| +$| +(?= )"), "")]
+    steps += [normalizers.Replace(" ", SPACE)]
+    if model.add_dummy_prefix:
+        steps += [normalizers.Prepend(SPACE)]
+        # Whole entries are looked up in the text as it is now, so they get no blank themselves.
+        whole = "|".join(re.escape(text) for text in _whole(model, names))
+        steps += [normalizers.Replace(Regex(f"\\A{SPACE}(?=(?:{whole})\\z)"), "")] if whole else []
+    return normalizers.Sequence(steps)
 
 
 def _character_rules(model: SentencePieceModel) -> list[normalizers.Normalizer]:

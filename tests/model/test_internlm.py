@@ -9,7 +9,7 @@ import pytest
 import torch
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from safetensors.torch import save_file
-from transformers import LlamaForCausalLM, Qwen2ForCausalLM
+from transformers import AutoModelForCausalLM, LlamaForCausalLM, Qwen2ForCausalLM
 
 from course_lib.errors import AdapterError, ModelError
 from course_lib.model import adapters, internlm, internlm_weights, loading
@@ -116,6 +116,20 @@ def test_models_are_of_transformers_own_classes(tmp_path, variant, model_class):
     assert type(loading.read_config(str(folder))) is model_class.config_class
     assert not hasattr(model.config, "auto_map")
     assert model.name_or_path == str(folder)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_what_is_saved_is_a_plain_folder_with_the_same_weights(tmp_path, variant):
+    folder, _, _ = make(tmp_path / "model", variant)
+    model = loading.load_model(str(folder), bits=32)
+    model.save_pretrained(tmp_path / "plain")
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "plain")
+    assert type(again) is type(model)
+    weights = again.state_dict()
+    assert weights.keys() == model.state_dict().keys()
+    assert all(torch.equal(weights[name], w) for name, w in model.state_dict().items())
+    for tokens in (LENGTH, 3 * LENGTH):
+        assert torch.equal(logits_of(again, ids_of(tokens)), logits_of(model, ids_of(tokens)))
 
 
 def test_tied_embeddings_need_no_output_layer(tmp_path):

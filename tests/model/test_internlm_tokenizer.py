@@ -166,6 +166,15 @@ def test_added_tokens_of_the_old_kind_are_read(tmp_path):
     assert encoders.control_tokens(tokenizer) >= {"<eoh>", "<eoa>"}
 
 
+def test_names_that_the_settings_give_elsewhere_are_not_given_twice(tmp_path):
+    blob = files.internlm2_model()
+    size = files.size_of(blob)
+    settings = {"added_tokens_decoder": {str(size): {"content": "<|im_end|>"}}}
+    tokenizer = make(tmp_path, "internlm3", blob, settings)
+    assert tokenizer.convert_tokens_to_ids("<|im_end|>") == size
+    assert tokenizer.convert_tokens_to_ids("<|im_start|>") == size - 1
+
+
 @both_families
 def test_control_tokens_that_a_user_types_stay_text(tokenizers, family):
     tokenizer = tokenizers[family]
