@@ -12,7 +12,7 @@ import torch
 
 from benchmarks import report
 from course_lib.concepts import gradients, held_bytes
-from course_lib.model import engines, estimate, loading, shapes
+from course_lib.model import engines, estimate, fused, loading, shapes
 from course_lib.model.setting import Setting
 from course_lib.model.shapes import Shape
 
@@ -31,6 +31,7 @@ GPU_PEAKS = {
     ("internlm2_1_8b", 2048, 1, True): (5.84, 2.28),
     ("internlm2_1_8b", 2048, 4, True): (13.4, 3.48),
 }
+FUSED = replace(engines.TUNEBOOK, has_fused_adapters=True)
 PICO = {
     "full, fp32": Setting("full", 256, bits=32),
     "full, fp32, checkpointing": Setting("full", 512, gradient_checkpointing=True, bits=32),
@@ -44,6 +45,7 @@ PICO = {
     ),
     "LoRA": Setting("lora", 512),
     "LoRA, bf16": Setting("lora", 512, engine=engines.ENGINES["bf16"]),
+    "LoRA, fused adapters": Setting("lora", 512, engine=FUSED),
     "QLoRA": Setting("qlora", 256),
     "QLoRA, 8-bit AdamW": Setting("qlora", 64, optimizer="adamw_8bit"),
     "QLoRA, packed": Setting("qlora", 512, 2, is_packed=True),
@@ -85,9 +87,11 @@ def pico_rows(settings: Mapping[str, Setting]) -> list[dict[str, Any]]:
 
 def on_this_machine(setting: Setting) -> Setting:
     """A setting of `tunebook train`, with the type that this machine computes in."""
-    if setting.engine != engines.TUNEBOOK:
+    if setting.engine not in (engines.TUNEBOOK, FUSED):
         return setting
-    return replace(setting, engine=engines.tunebook_engine(loading.compute_dtype().itemsize))
+    count = loading.compute_dtype().itemsize
+    here = replace(setting.engine, compute_bytes=count, other_bytes=count)
+    return replace(setting, engine=here)
 
 
 def pico(setting: Setting) -> torch.nn.Module:
@@ -98,6 +102,8 @@ def pico(setting: Setting) -> torch.nn.Module:
     if not setting.is_full:
         dropout, targets = setting.lora_dropout, setting.target_modules
         model = loading.attach_lora(model, setting.r, 2 * setting.r, dropout, targets)
+    if setting.engine.has_fused_adapters:
+        fused.fuse_adapters(model)
     for weight in model.parameters():
         if setting.is_full:
             weight.requires_grad_(True)
