@@ -7,8 +7,8 @@ holds queries, keys and values (see internlm.py). So their configs become a `Lla
 Rotary positions beyond the trained length: the published code and transformers stretch the base by
 the same formula ("dynamic NTK"), so a text read at once gets the same logits. They differ in what
 they keep between two texts. transformers keeps the widest stretch until a text shorter than the
-trained length comes; InternLM2's own code computes it anew for each long text and does not go back
-for a short one. While a reply grows beyond the trained length, InternLM 1 turns all cached keys
+trained length comes; later revisions of InternLM2's code compute it anew for each long text and do
+not go back for a short one. While a reply grows beyond the trained length, InternLM 1 turns all cached keys
 anew, and transformers leaves those that it has.
 
 Source: configuration_*.py and modeling_*.py beside the checkpoints, for example

@@ -311,6 +311,13 @@ def _quantization(bits: int, dtype: torch.dtype) -> BitsAndBytesConfig | None:
 def load_error(name: str, error: Exception) -> ModelError:
     """What a library said about a model that it could not load, with a next step."""
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if "custom code" in reason:
+        return ModelError(
+            f"{name} could not be loaded: it needs custom code that comes with it, and such code "
+            "is not run here.",
+            "Use a model of a kind that transformers has itself, such as Qwen, Llama or Mistral, "
+            "or an InternLM.",
+        )
     return ModelError(
         f"{name} could not be loaded: {reason}",
         "Check the folder's files (config.json, *.safetensors, tokenizer.json); "

@@ -351,8 +351,9 @@ def test_code_that_comes_with_a_model_is_neither_run_nor_offered(pico_copy, monk
     tokenizer_config.write_text(json.dumps(values), "utf-8")
     (pico_copy / "bad.py").write_text("raise AssertionError('this must not run')")
     for load in (loading.load_model, loading.load_tokenizer, loading.check_nf4_widths):
-        with pytest.raises(ModelError, match="custom code"):
+        with pytest.raises(ModelError, match=r"needs custom code .* is not run here") as caught:
             load(str(pico_copy))
+        assert "Qwen, Llama or Mistral" in caught.value.next_step
     assert asked == []
 
 
