@@ -8,8 +8,8 @@ Rotary positions beyond the trained length: the published code and transformers 
 the same formula ("dynamic NTK"), so a text read at once gets the same logits. They differ in what
 they keep between two texts. transformers keeps the widest stretch until a text shorter than the
 trained length comes; later revisions of InternLM2's code compute it anew for each long text and do
-not go back for a short one. While a reply grows beyond the trained length, InternLM 1 turns all cached keys
-anew, and transformers leaves those that it has.
+not go back for a short one. While a reply grows beyond the trained length, InternLM 1's code turns
+all cached keys anew, and transformers leaves those that it has.
 
 Source: configuration_*.py and modeling_*.py beside the checkpoints, for example
 https://huggingface.co/internlm/internlm2-chat-7b and https://github.com/InternLM/InternLM.
