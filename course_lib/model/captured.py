@@ -14,9 +14,11 @@ import torch
 from peft import PeftModel
 
 from course_lib.data.masking import IGNORE_INDEX
+from course_lib.errors import ModelError
 from course_lib.model import fused
 
 WARM_UPS = 2  # eager steps before the capture: libraries choose and load their kernels in them
+NO_ROOM = "The GPU has no room for a captured step: training goes on without, which is slower."
 FEWEST_ROWS = 8  # places for rows that a captured step has at least
 
 
@@ -103,7 +105,8 @@ def count_items(labels: torch.Tensor, asked: torch.Tensor | int | None) -> torch
 class CapturedStep:
     """A lean step replayed from two CUDA graphs; batches are padded to one shape.
 
-    Gradients are added up in buffers that stay where they are, as the graph knows their places.
+    Gradients are added up in buffers that stay where they are, as the graph knows their places. So
+    a captured step needs their memory all the time, not only in the backward pass.
     """
 
     def __init__(self, step: LeanStep, packs: int, tokens: int) -> None:
@@ -115,7 +118,7 @@ class CapturedStep:
         self.anchor = torch.zeros((), device=self.device, requires_grad=True)
         self.grads: list[torch.Tensor] = []
         self.batch: dict[str, torch.Tensor] = {}
-        self.has_failed = False
+        self.has_no_room = False
 
     def __call__(
         self,
@@ -128,7 +131,10 @@ class CapturedStep:
         is_too_large = any(n > most for n, most in zip(input_ids.shape, self.shape, strict=True))
         positions = whole_rows(input_ids) if position_ids is None else position_ids
         items = count_items(labels, num_items_in_batch)
-        if is_too_large or not self._fill(input_ids, labels, positions, items):
+        if is_too_large or self.has_no_room:
+            return self.step(input_ids, labels, positions, items)
+        self._fill(input_ids, labels, positions, items)
+        if self.has_no_room:
             return self.step(input_ids, labels, positions, items)
         return _Replay.apply(self.anchor, self)
 
@@ -138,13 +144,8 @@ class CapturedStep:
         labels: torch.Tensor,
         position_ids: torch.Tensor,
         items: torch.Tensor,
-    ) -> bool:
-        """Put a batch where the graphs read it; capture first when they cannot hold its rows.
-
-        False when there is no capture: some models ask the GPU for a number in every step.
-        """
-        if self.has_failed:
-            return False
+    ) -> None:
+        """Put a batch where the graphs read it; capture first when they cannot hold its rows."""
         filled = {
             "input_ids": _padded(input_ids, self.shape, input_ids.new_zeros(self.shape)),
             "labels": _padded(labels, self.shape, labels.new_full(self.shape, IGNORE_INDEX)),
@@ -154,10 +155,9 @@ class CapturedStep:
         filled["items"] = items
         if not self.batch or len(self.batch["starts"]) != len(filled["starts"]):
             self.batch = {name: value.clone() for name, value in filled.items()}
-            self._try_capture()
+            self._capture()
         for name, value in filled.items():
             self.batch[name].copy_(value)
-        return not self.has_failed
 
     def _place_rows(self, position_ids: torch.Tensor, padded: torch.Tensor) -> torch.Tensor:
         """Row starts, in as many places as before if they suffice; none while packs are whole."""
@@ -174,26 +174,36 @@ class CapturedStep:
         positions[:packs] -= tokens
         return positions
 
-    def _try_capture(self) -> None:
-        """Capture, or say why not; what weights and gradients hold stays."""
+    def _capture(self) -> None:
+        """Record forward and backward; what weights and gradients hold stays."""
         held = [weight.grad for weight in self.weights]
-        self.loss, self.graphs = None, ()
+        self.loss, self.graphs = None, ()  # the old ones' memory is needed
         _keep_no_random_state(self.step.base)
-        self._warm_up()  # what fails here would fail without a capture too
+        self._warm_up()
+        self.has_no_room = _free_bytes() < self._needed_bytes()
+        if self.has_no_room:
+            warnings.warn(NO_ROOM, stacklevel=2)
+            self._set_grads(held)
+            return
+        self.grads = self.grads or [torch.zeros_like(weight) for weight in self.weights]
+        self._set_grads(self.grads)
         try:
-            self._capture()
+            self._record()
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            self.has_failed, self.loss = True, None
-            reason = str(error).splitlines()[0]
-            warnings.warn(f"The step is not captured, so it is slower: {reason}", stacklevel=2)
+            raise ModelError(
+                f"A step of this model cannot be captured: {str(error).splitlines()[0]}",
+                "Set `kernels: off` in the config and train again.",
+            ) from error
         self._set_grads(held)
 
-    def _capture(self) -> None:
-        """Record forward and backward."""
-        self.grads = self.grads or [torch.zeros_like(weight) for weight in self.weights]
-        self._set_grads(self.grads)
+    def _needed_bytes(self) -> int:
+        """What the warm-up took at its peak, gradients that stay, and AdamW's two moments."""
+        taken = torch.cuda.max_memory_allocated() - torch.cuda.memory_allocated()
+        return taken + 3 * sum(weight.nbytes for weight in self.weights)
+
+    def _record(self) -> None:
         forward, backward = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
         with torch.cuda.graph(forward, capture_error_mode="thread_local"):
             self.loss = self._eager()
@@ -258,6 +268,11 @@ class _Replay(torch.autograd.Function):
         """Replay the second."""
         ctx.step.backward(grad)
         return None, None
+
+
+def _free_bytes() -> int:
+    torch.cuda.empty_cache()
+    return torch.cuda.mem_get_info()[0]
 
 
 def _keep_no_random_state(model: torch.nn.Module) -> None:

@@ -244,10 +244,13 @@ def _packed_attention(
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """One of transformers' attention functions: query is (batch, heads, tokens, width)."""
-    if row_starts is None or not len(row_starts):
-        mask = attention_mask if row_starts is None else None
-        return sdpa_attention_forward(module, query, key, value, mask, scaling=scaling, **kwargs)
     batch, heads, tokens, width = query.shape
+    is_whole = row_starts is not None and not len(row_starts)
+    if row_starts is None or (is_whole and (sliding_window or tokens) >= tokens):
+        mask = None if is_whole else attention_mask
+        return sdpa_attention_forward(module, query, key, value, mask, scaling=scaling, **kwargs)
+    if is_whole:
+        row_starts = torch.arange(batch + 1, dtype=torch.int32, device=query.device) * tokens
     query, key, value = (s.transpose(1, 2).flatten(0, 1) for s in (query, key, value))
     window = (sliding_window - 1 if sliding_window else -1, 0)
     switches = dict.fromkeys(SHARED_HEADS, len(key[0]) < heads)

@@ -25,6 +25,9 @@ INSTALL = 'python -m pip install -c constraints.txt "liger-kernel>=0.6"'
 # Model configs' numbers that change the logits behind the output layer: the sliced loss would
 # leave them out.
 LOGIT_CHANGES = ("final_logit_softcapping", "logit_scale", "logits_scaling")
+# Decoders that ask the GPU for no number on the way: only such a step can be captured. A test runs
+# each without numbers. Mixtures of experts ask which tokens go where.
+CAPTURABLE = ("llama", "mistral", "qwen2", "qwen3", "phi3", "glm4", "smollm3", "gemma", "granite")
 LIGER = {"rope": True, "rms_norm": True, "swiglu": True}
 LIGER_OFF = {"cross_entropy": False, "fused_linear_cross_entropy": False}
 
@@ -117,11 +120,12 @@ def choose(
     is_lean = not alters_logits and nproc == 1 and zero_stage == 0
     rope = getattr(text, "rope_parameters", None) or {}
     has_fixed_rope = rope.get("rope_type", "default") not in ("dynamic", "longrope")
+    can_capture = text.model_type in CAPTURABLE and has_fixed_rope
     return Kernels(
         adapters=not lora_dropout,
         liger=machine.has_liger,
         lean_loss=is_lean,
-        graph=is_lean and not lora_dropout and has_fixed_rope,
+        graph=is_lean and not lora_dropout and can_capture,
         notes=tuple(notes),
     )
 

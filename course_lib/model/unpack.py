@@ -4,8 +4,6 @@ bitsandbytes takes three kernels and, on an H200, twice the time for it; the num
 the last bit. Needs triton, which torch brings along on Linux: import this where there is a GPU.
 """
 
-from typing import Any
-
 import torch
 import triton
 import triton.language as tl
@@ -25,7 +23,7 @@ def _unpack(
     scale_code: torch.Tensor,
     scale_scales: torch.Tensor,
     offset: torch.Tensor,
-    n_bytes: Any,  # triton would take `int` for a type of its own
+    n_bytes: torch.Tensor,  # an int; triton reads `int` as a type of its own
     BYTES: tl.constexpr,  # noqa: N803 (triton's way to write constants)
     BLOCK_BYTES: tl.constexpr,  # noqa: N803
     SUPER: tl.constexpr,  # noqa: N803

@@ -19,9 +19,13 @@ EVENT = {"step": 5, "train_s": 3.4}
         ),
         ({**EVENT, "event": "checkpoint"}, "step   5/120  checkpoint saved  3 s"),
         ({**EVENT, "event": "begin"}, "step   5/120  begin  3 s"),
+        (
+            {**EVENT, "event": "begin", "kernels": "captured step", "notes": ["No liger-kernel."]},
+            "step   5/120  begin  3 s  faster: captured step\nnote: No liger-kernel.",
+        ),
     ],
 )
-def test_an_event_is_one_line(record, line):
+def test_an_event_is_one_line_and_one_for_each_note(record, line):
     assert progress.event_line(record, 120) == line
 
 

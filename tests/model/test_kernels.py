@@ -3,9 +3,11 @@
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.attention import varlen
-from transformers import LlamaConfig
+from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, Qwen3MoeConfig
 
+from course_lib.errors import ModelError
 from course_lib.model import captured, fused, kernels, loading
 
 H200, T4, CPU = (9, 0), (7, 5), None
@@ -200,6 +202,34 @@ def test_packed_attention_leaves_generation_alone(pico_tokenizer):
     assert torch.equal(model.generate(**ids, max_new_tokens=8, do_sample=False), before)
 
 
+@pytest.mark.parametrize(
+    ("window", "starts", "expected"),
+    [
+        (None, [0, 5, 8, 16], ((-1, 0), [0, 5, 8, 16])),
+        (4, [0, 5, 8, 16], ((3, 0), [0, 5, 8, 16])),  # a token sees itself and 3 before it
+        (4, [], ((3, 0), [0, 8, 16])),  # whole packs, and longer than the window
+        (8, [], None),  # the window holds a whole pack: torch's own attention
+    ],
+)
+def test_a_sliding_window_is_kept(window, starts, expected, monkeypatch):
+    seen = []
+
+    def attend(query, key, value, begins, *ends, window_size, **how):
+        seen.append((window_size, begins.tolist()))
+        return query
+
+    monkeypatch.setattr(varlen, "varlen_attn", attend)
+    query = torch.randn(2, 4, 8, 16)
+    begins = torch.tensor(starts, dtype=torch.int32)
+    module = torch.nn.Module()
+    module.is_causal = True
+    out, _ = fused._packed_attention(
+        module, query, query, query, None, sliding_window=window, row_starts=begins
+    )
+    assert out.shape == (2, 8, 4, 16)
+    assert seen == ([expected] if expected else [])
+
+
 # --- the captured step ---------------------------------------------------------------------------
 
 
@@ -230,6 +260,8 @@ def recorded(monkeypatch):
     monkeypatch.setattr(varlen, "varlen_attn", rows_apart)
     model = adapted()
     step = kernels.speed_up(model, kernels.Kernels(lean_loss=True), 3, 24)
+    monkeypatch.setattr(captured, "_free_bytes", lambda: torch.cuda.mem_get_info()[0])
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (2**40, 2**40))
     return Recorded(step, 3, 24)
 
 
@@ -268,26 +300,69 @@ def test_a_batch_larger_than_the_captured_one_is_computed_step_by_step(batch, re
     assert recorded.captures == 0
 
 
-def test_a_model_that_cannot_be_captured_is_trained_without(batch, recorded, monkeypatch):
+def test_a_step_that_cannot_be_captured_says_what_to_set(batch, recorded, monkeypatch):
     def fail():
-        raise RuntimeError("operation not permitted when stream is capturing")
+        raise RuntimeError("operation not permitted when stream is capturing\nand so on")
 
-    monkeypatch.setattr(recorded, "_capture", fail)
-    recorded.weights[0].grad = kept = torch.ones_like(recorded.weights[0])
-    with pytest.warns(UserWarning, match="not captured, so it is slower: operation not permitted"):
-        loss = recorded(**batch)
-    assert recorded.weights[0].grad is kept
-    assert loss.item() == pytest.approx(recorded.step(**batch).item())
-    assert recorded(**batch).requires_grad  # and it is not tried again
+    monkeypatch.setattr(recorded, "_capture", super(Recorded, recorded)._capture)
+    monkeypatch.setattr(recorded, "_record", fail)
+    with pytest.raises(ModelError, match="not permitted when stream is capturing") as caught:
+        recorded(**batch)
+    assert "kernels: off" in caught.value.next_step
+    assert "and so on" not in caught.value.message
 
 
-def test_running_out_of_memory_in_a_capture_is_no_reason_to_go_on(batch, recorded, monkeypatch):
+def test_running_out_of_memory_in_a_capture_is_told_as_that(batch, recorded, monkeypatch):
     def fail():
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(recorded, "_capture", fail)
+    monkeypatch.setattr(recorded, "_capture", super(Recorded, recorded)._capture)
+    monkeypatch.setattr(recorded, "_record", fail)
     with pytest.raises(torch.OutOfMemoryError, match="out of memory"):
         recorded(**batch)
+
+
+@pytest.mark.parametrize(("free", "captures"), [(999, 0), (1000, 1)])
+def test_a_step_is_captured_where_it_has_room(free, captures, batch, recorded, monkeypatch):
+    """1,360 bytes at the warm-up's peak, 600 still there; 3 x 80 for gradients and AdamW."""
+    recorded.weights = [torch.zeros(2, 10)]
+    counts = {"max_memory_allocated": 1360, "memory_allocated": 600, "mem_get_info": (free, 0)}
+    for name, count in counts.items():
+        monkeypatch.setattr(torch.cuda, name, lambda count=count: count)
+    recorded_now = []
+    monkeypatch.setattr(recorded, "_capture", super(Recorded, recorded)._capture)
+    monkeypatch.setattr(recorded, "_record", lambda: recorded_now.append(1))
+    if captures:
+        recorded(**batch)
+    else:
+        with pytest.warns(UserWarning, match="no room for a captured step"):
+            recorded(**batch)
+        recorded(**batch)  # said once
+    assert len(recorded_now) == captures
+
+
+@pytest.mark.parametrize("family", kernels.CAPTURABLE)
+def test_a_step_of_each_captured_family_asks_for_no_number(family):
+    """Without numbers behind its tensors, whatever asks for one fails: `.item()`, `if tensor`."""
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "vocab_size": 64}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "pad_token_id": 0}
+    config = AutoConfig.for_model(family, **sizes, **heads)
+    assert kernels.choose("auto", kernels.Machine(H200, True), config).graph
+    with FakeTensorMode():
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+        fused.use_packed_attention(model)
+        model.activation_checkpointing_enable({"use_reentrant": False})
+        step = captured.LeanStep.__new__(captured.LeanStep)
+        step.base = model.train()
+        ids = torch.zeros(2, 16, dtype=torch.long)
+        for starts in (torch.zeros(0), torch.zeros(9)):
+            loss = step.loss(ids, ids, ids, starts.to(torch.int32), torch.tensor(3))
+            loss.backward()
+
+
+def test_a_mixture_of_experts_is_trained_without_a_capture():
+    chosen = kernels.choose("auto", kernels.Machine(H200, True), Qwen3MoeConfig())
+    assert on(chosen) == {"adapters", "liger", "lean_loss"}
 
 
 def test_gradients_go_on_in_the_places_the_graph_knows(recorded):

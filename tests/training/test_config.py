@@ -118,7 +118,7 @@ def test_a_copy_never_overwrites(tmp_path, name):
         ("max_steps", 0, "max_steps: 0: input should be greater than or equal to 1"),
         ("per_device_train_batch_size", 0, "per_device_train_batch_size: 0: input should be"),
         ("gradient_accumulation_steps", 0, "gradient_accumulation_steps: 0: input should be"),
-        ("suite", "all", "suite: 'all': input should be 'none' or 'assistant'"),
+        ("suite", "all", "suite: 'all': input should be 'none', 'assistant' or 'agent'"),
         ("retained_questions", 1, "retained_questions: 1: input should be greater than or equal"),
         ("sample_prompts", "Who?", "sample_prompts: 'Who?': expected a list, one `- item`"),
         ("seed", -1, "seed: -1: input should be greater than or equal to 0"),
@@ -448,3 +448,17 @@ def test_a_text_is_checked_as_the_file_that_it_is_to_become(tmp_path):
     ]
     with pytest.raises(ConfigError, match=r"new\.yaml is not YAML"):
         config.parse_config("r: [", tmp_path / "new.yaml")
+
+
+@pytest.mark.parametrize(("written", "read"), [("off", "off"), ("auto", "auto"), ("on", "auto")])
+def test_kernels_may_be_off_without_quotes(written, read, tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(f"kernels: {written}\n", encoding="utf-8")
+    checked = config.load_config(path)
+    assert checked.kernels == read
+    assert config.parse_config(checked.to_yaml(), path).kernels == read  # and back
+
+
+def test_another_word_for_kernels_is_refused():
+    with pytest.raises(ConfigError, match="kernels: 'fast': input should be 'auto' or 'off'"):
+        config.check_config({"kernels": "fast"})

@@ -206,6 +206,20 @@ def test_gradient_checkpointing_recomputes_the_same_training(trainings, light_ru
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
+def test_a_cpu_computes_the_same_bits_with_kernels_on_and_off(trainings, light_run, tmp_path):
+    assert "kernels" not in runs.records(light_run, "log")[0]
+    off = train_whole(trainings, LIGHT | {"kernels": "off"}, tmp_path / "off")
+    for step in (4, 6):
+        assert runs.adapter_bytes(off, step) == runs.adapter_bytes(light_run, step)
+
+
+def test_adamw_in_8_bits_takes_nearly_the_same_steps(trainings, light_run, tmp_path):
+    small = train_whole(trainings, LIGHT | {"optim": "adamw_8bit"}, tmp_path / "run")
+    losses = [[line["loss"] for line in logs(d)] for d in (small, light_run)]
+    assert losses[0] == pytest.approx(losses[1], rel=0.1)
+    assert runs.adapter_bytes(small, 6) != runs.adapter_bytes(light_run, 6)
+
+
 def test_packs_and_single_rows_of_one_step_have_the_same_loss(trainings, tmp_path):
     """One step over all rows: packing changes the padding, not what is learned."""
     config = LIGHT | {"max_steps": 1, "lora_dropout": 0.0, "gradient_accumulation_steps": 1}
