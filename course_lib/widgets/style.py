@@ -21,7 +21,7 @@ CSS = """
 .tb-panel { color: var(--jp-content-font-color1, inherit); padding: 4px; max-width: 1100px; }
 .tb-panel .widget-label, .tb-panel .widget-html-content, .tb-panel .widget-readout,
 .tb-panel .widget-checkbox label { color: var(--jp-content-font-color1, inherit); }
-.tb-heading { font-weight: 600; font-size: 1.05em; margin: 4px 0; }
+.tb-heading { font-size: 1.05em; margin: 4px 0; }
 .tb-line { line-height: 1.4; overflow-wrap: anywhere; white-space: normal; }
 .tb-line :is(p, ul, ol, pre, blockquote) { margin: 0 0 4px; }
 .tb-muted { color: var(--jp-content-font-color2, inherit); }
@@ -83,7 +83,9 @@ def line(text: str, kind: Kind = "plain") -> str:
 
 def heading(text: str) -> str:
     """A heading for the value of a `w.HTML`; the text is escaped."""
-    return f'<div class="tb-heading" role="heading" aria-level="3">{markdown.to_html(text)}</div>'
+    shown = markdown.to_html(text)
+    bold = 'style="font-weight:600"'  # a twin has no style sheet
+    return f'<div class="tb-heading" role="heading" aria-level="3" {bold}>{shown}</div>'
 
 
 def code(text: str, label: str) -> str:

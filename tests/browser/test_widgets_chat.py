@@ -35,7 +35,8 @@ TRAIN = """import os
 os.environ.update(TUNEBOOK_DATA={data!r}, CUDA_VISIBLE_DEVICES="", HF_HUB_OFFLINE="1")
 from course_lib.training import config
 from course_lib.widgets.training_monitor import TrainingMonitor
-TrainingMonitor("run", config.load_config("mine.yaml"))"""
+monitor = TrainingMonitor("run", config.load_config("mine.yaml"))
+monitor"""
 STEPS = 40
 # Shows that the hook of the pages trips when something is executed, and sets it back.
 CONTROL = """async () => {
@@ -173,7 +174,9 @@ def test_the_slider_is_moved_by_keyboard(lab, browser, folder):
 def test_a_run_is_started_watched_stopped_and_resumed(lab, browser, folder, small_data):  # noqa: F811
     values = {**FULL, "max_steps": STEPS, "save_every_steps": 20, "sample_every_steps": 5}
     config.save_config(config.check_config(values), folder / "mine.yaml")
-    notebook = pages.write_notebook(folder, [TRAIN.format(data=str(small_data)), "6 * 7"])
+    notebook = pages.write_notebook(
+        folder, [TRAIN.format(data=str(small_data)), "6 * 7", "monitor.finish()"]
+    )
     with pages.opened(lab, browser, notebook) as page:
         pages.run_cell(page, 0)
         panel = page.locator(".tb-panel")
@@ -191,8 +194,10 @@ def test_a_run_is_started_watched_stopped_and_resumed(lab, browser, folder, smal
             panel.get_by_text("Replies at step 10")
         ).first.wait_for(timeout=WAIT_MS)
 
+        pages.run_cell(page, 2)  # Stop is heard while a cell waits for the run's end
         button(panel, "Stop").click()
         panel.get_by_text("as asked.").wait_for(timeout=WAIT_MS)
+        page.get_by_text("Press Resume in the monitor, then run this cell again.").first.wait_for()
         button(panel, "Resume").click()
         panel.get_by_text("Finished.").wait_for(timeout=WAIT_MS)
         panel.get_by_text(f"Step {STEPS} of {STEPS}.").wait_for()

@@ -1,6 +1,5 @@
 import pytest
 
-from course_lib.training import follow
 from course_lib.widgets.checkpoint_slider import CheckpointSlider
 from tests.training import run_folders as folders
 from tests.widgets import hostile

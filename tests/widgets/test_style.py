@@ -25,7 +25,8 @@ def test_code_is_escaped_keeps_its_lines_and_can_be_reached_by_keyboard():
     assert 'tabindex="0"' in shown
     assert ">a &lt;br&gt;\nb</pre>" in shown
     assert style.heading("<i>") == (
-        '<div class="tb-heading" role="heading" aria-level="3">&lt;i&gt;</div>'
+        '<div class="tb-heading" role="heading" aria-level="3" style="font-weight:600">'
+        "&lt;i&gt;</div>"
     )
 
 
