@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from course_lib.chat import decoding
+from course_lib.chat import decoding, prefixes
 from course_lib.data import chat_template, encoders
 from course_lib.errors import ConfigError, DataError
 
@@ -209,12 +209,18 @@ def _generate(
     """Run the model on a batch; returns each row's new tokens."""
     width = max(map(len, prompts))
     config = _to_generation_config(settings, end_token_ids(model, tokenizer), tokenizer)
-    # Padding stands on the left, so that each prompt ends where its reply starts.
-    rows = [[config.pad_token_id] * (width - len(prompt)) + list(prompt) for prompt in prompts]
-    mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+    start = prefixes.shared_tokens(prompts, model)
+    # Padding stands before what differs, so that each prompt ends where its reply starts.
+    gaps = [width - len(prompt) for prompt in prompts]
+    rows = [
+        [*prompt[:start], *[config.pad_token_id] * gap, *prompt[start:]]
+        for prompt, gap in zip(prompts, gaps, strict=True)
+    ]
+    mask = [[1] * start + [0] * gap + [1] * (width - start - gap) for gap in gaps]
     is_cancelled = tokens.is_cancelled if tokens else threading.Event()
     stop = decoding.StopWhen(tokenizer, width, settings.stop_words, is_cancelled)
     with _in_eval_mode(model), _without_length_note():
+        known = prefixes.read_once(model, prompts[0][:start], len(prompts))
         output = model.generate(
             input_ids=torch.tensor(rows, device=model.device),
             attention_mask=torch.tensor(mask, device=model.device),
@@ -222,6 +228,7 @@ def _generate(
             logits_processor=_samplers(settings, prompts),
             stopping_criteria=[stop],
             streamer=tokens,
+            **known,
         )
     return output[:, width:].tolist()
 
