@@ -18,7 +18,7 @@ NBVAL = --nbval-lax --nbval-current-env --nbval-cell-timeout=300 \
 BUFFERED = $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test lint unit notebooks browser bench clean
+.PHONY: help lab test lint unit notebooks browser pictures bench clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -46,8 +46,11 @@ unit: $(VENV)/.ready-test ## run the tests of the library
 notebooks: $(VENV)/.ready-test ## run every notebook and exercise, compare stored numbers
 	@$(PYTEST) notebooks exercises solutions $(NBVAL)
 
-browser: $(VENV)/.ready-test ## open lesson 00 and the widgets in Chromium, in a real JupyterLab
+browser: $(VENV)/.ready-test ## do lesson 04 and use the widgets in Chromium, in a real JupyterLab
 	@$(PYTEST) -rs tests/browser
+
+pictures: $(VENV)/.ready-test ## take the pictures of the README anew, in Chromium, some minutes
+	@$(TEST_ENV) "$(PY)" -m docs.take_pictures
 
 bench: $(VENV)/.ready-bench ## measure data and step time beside TRL, lesson 04, chat, imports (see benchmarks/README.md)
 	@for name in imports memory first_token data_engine step_time lesson_04; do \

@@ -89,17 +89,26 @@ USES: Mapping[str, Callable[[Any, Any], None]] = {
 }
 
 
-def take(panel: Any, path: Path) -> int:
-    """Save a picture of one panel, in few colours.
-
-    Returns:
-        Its bytes.
-    """
+def take(panel: Any, path: Path) -> None:
+    """Save a picture of one panel or page, in few colours."""
     taken = Image.open(io.BytesIO(panel.screenshot(animations="disabled"))).convert("RGB")
     taken.quantize(COLORS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
         path, optimize=True
     )
-    return path.stat().st_size
+    size = path.stat().st_size
+    print(f"{path.name}: {size:,} bytes")
+    assert size < MOST_BYTES, "too large for a README"
+
+
+def take_lesson(lab: Any, browser: Any, out_dir: Path) -> None:
+    """The first thing that one sees after `make lab`."""
+    page = browser.new_page(viewport={"width": 1280, "height": 860})
+    page.goto(lab.shown_url, timeout=WAIT_MS)
+    page.locator("#jp-bottom-panel").get_by_text("| Idle").wait_for(timeout=WAIT_MS)
+    page.locator(".jp-Notebook h1").first.wait_for(timeout=WAIT_MS)
+    page.wait_for_timeout(2000)
+    take(page, out_dir / "lesson_00.png")
+    page.close()
 
 
 def take_all(lab: Any, browser: Any, names: Sequence[str], out_dir: Path) -> None:
@@ -123,9 +132,7 @@ def take_all(lab: Any, browser: Any, names: Sequence[str], out_dir: Path) -> Non
                 USES[name](panel, page)
                 for kind, theme in THEMES.items():
                     pages.choose_theme(page, theme)
-                    size = take(panel, out_dir / f"{name}_{kind}.png")
-                    print(f"{name}_{kind}.png: {size:,} bytes")
-                    assert size < MOST_BYTES, "too large for a README"
+                    take(panel, out_dir / f"{name}_{kind}.png")
                 pages.choose_theme(page, pages.LIGHT)
                 if name == "training_monitor":
                     panel.get_by_text("Finished.").wait_for(timeout=WAIT_MS)
@@ -142,6 +149,7 @@ def main() -> None:
         with server.running(Path(home)) as lab:
             browser = server.launch(driver, path)
             take_all(lab, browser, names, OUT_DIR)
+            take_lesson(lab, browser, OUT_DIR)
             browser.close()
 
 

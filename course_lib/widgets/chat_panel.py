@@ -19,6 +19,7 @@ from course_lib.widgets.background import InTurn
 REDRAW_S = 0.1  # a browser need not be told of every token
 TITLES = {arms.BASE: "Base model", arms.TUNED: "Tuned model"}
 TURN_STYLE = "border-left:{}px solid;padding:2px 10px;margin:6px 0"
+LONGEST_SYSTEM = 1000  # characters of the system text in the static twin
 WIDE = {"description_width": "8em"}
 
 
@@ -311,9 +312,17 @@ class ChatPanel(style.Panel):
             f"{''.join(map(_turn_html, column.turns)) or 'Nothing was said yet.'}</td>"
             for column in shown
         ]
-        return display.HtmlView(
-            f"<table><tr>{''.join(parts)}</tr></table>", "\n".join(map(_column_text, shown))
+        page, text = (
+            f"<table><tr>{''.join(parts)}</tr></table>",
+            "\n".join(map(_column_text, shown)),
         )
+        if self.system.value:
+            said = f"System text: {markdown.shorten(self.system.value, LONGEST_SYSTEM)}"
+            page, text = (
+                f"<p>{markdown.to_html(said)}</p>{page}",
+                f"{markdown.to_plain(said)}\n{text}",
+            )
+        return display.HtmlView(page, text)
 
 
 def _turn_html(turn: dict[str, str]) -> str:

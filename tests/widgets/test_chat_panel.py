@@ -296,6 +296,10 @@ def test_the_static_twin_shows_the_same_talk(panel):
     assert reply.split(",")[0].replace("'", "&#x27;") in bundle["text/html"]
     assert f"tuned: {reply}" in bundle["text/plain"]
     assert "application/vnd.jupyter.widget-view+json" in bundle
+    panel.system.value = "Be <brief>."
+    bundle = panel._repr_mimebundle_()
+    assert "<p>System text: Be &lt;brief&gt;.</p>" in bundle["text/html"]
+    assert bundle["text/plain"].startswith("System text: Be <brief>.\nBase model:")
 
 
 def test_every_control_has_a_label_for_screen_readers(panel):
