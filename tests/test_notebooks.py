@@ -80,6 +80,7 @@ def nbval_cells(path: Path, session: pytest.Session) -> list:
 def test_the_lessons_are_there():
     lessons = {
         "00_start",
+        "01_concepts",
         "02_oasst1_qlora",
         "03_medqa_custom_data",
         "04_personal_assistant",
