@@ -15,7 +15,7 @@ from contextlib import closing
 from dataclasses import replace
 
 from course_lib.chat import agent_settings, dialects, generation, speakers, tools, traces
-from course_lib.data import react_steps, tool_specs
+from course_lib.data import chat_template, react_steps, tool_specs
 from course_lib.errors import DataError
 
 _CHINESE = re.compile(r"[\u3400-\u9fff]")
@@ -47,11 +47,12 @@ class Agent:
         tool_specs.check_names([one.spec for one in self.tools])
         self.dialect = dialects.find_dialect(self.settings.dialect, speaker)
 
-    def run(self, question: str) -> "Run":
+    def run(self, question: str, past: Sequence[chat_template.Message] = ()) -> "Run":
         """Work on a question, to be watched: loop over what this returns.
 
         Args:
             question: the user's.
+            past: what was said before it, from earlier runs' `own_messages`.
 
         Returns:
             Events one after the other as they happen; `.trace` tells all of it.
@@ -59,7 +60,7 @@ class Agent:
         Raises:
             DataError: the question is empty.
         """
-        return Run(self, question)
+        return Run(self, question, past)
 
     def ask(self, question: str) -> traces.Trace:
         """Work on a question and wait for the end.
@@ -114,6 +115,7 @@ class Run:
     Args:
         agent: who works.
         question: the user's.
+        past: what was said before it.
         now: a clock that counts seconds.
 
     Attributes:
@@ -125,7 +127,11 @@ class Run:
     """
 
     def __init__(
-        self, agent: Agent, question: str, now: Callable[[], float] = time.monotonic
+        self,
+        agent: Agent,
+        question: str,
+        past: Sequence[chat_template.Message] = (),
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         if not question.strip():
             raise DataError("The question is empty.", "Ask something.")
@@ -134,11 +140,18 @@ class Run:
         is_chinese = settings.language == "zh" or bool(_CHINESE.search(question))
         self.language = "zh" if is_chinese and settings.language != "en" else "en"
         specs = [one.spec for one in agent.tools]
-        self.messages = agent.dialect.open_talk(specs, question, settings, self.language)
+        *start, asked = agent.dialect.open_talk(specs, question, settings, self.language)
+        self.messages = [*start, *past, asked]
+        self._first = len(self.messages) - 1
         self.steps: list[traces.TraceStep] = []
         self.answer = self.outcome = ""
         self._results: dict[str, list[str]] = {}  # of each call, once for every time it was made
         self._replies: dict[str, int] = {}
+
+    @property
+    def own_messages(self) -> list[chat_template.Message]:
+        """The question and all that followed it."""
+        return self.messages[self._first :]
 
     @property
     def trace(self) -> traces.Trace:

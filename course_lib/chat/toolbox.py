@@ -7,7 +7,7 @@ from course_lib import files
 from course_lib.chat import basic_tools, local_search, tools, web_search
 from course_lib.errors import DataError, UnknownNameError
 
-DOCUMENTS = files.DATA_DIR / "agent" / "documents.jsonl"
+DOCUMENTS = files.DATA_DIR / "agent" / "corpus.jsonl"
 DEFAULT = ("calculator", "clock", "convert", "search")
 _MAKERS: dict[str, Callable[[bool], tools.Tool]] = {
     "calculator": lambda _: basic_tools.calculator_tool(),

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 from course_lib.chat import agent, traces
 from course_lib.commands import terminal
+from course_lib.data import chat_template
 from course_lib.teaching import markdown
 
 SHOWN_CHARS = 200  # of a reply that means nothing
-WELCOME = "Each question is answered on its own, with the tools: {}."
+WELCOME = "Tools: {}."
 
 
 class AgentTalk:
@@ -21,7 +22,7 @@ class AgentTalk:
         say_step: takes the steps, and the reply is the answer alone; None gives them with it.
 
     Attributes:
-        dropped_turns: none ever: each question stands alone.
+        dropped_turns: how many of the oldest questions were forgotten as the context was full.
     """
 
     def __init__(
@@ -31,10 +32,12 @@ class AgentTalk:
         say_step: Callable[[str], None] | None = None,
     ) -> None:
         self.agent, self.is_live, self.say_step = asked, is_live, say_step
-        self.dropped_turns = 0
+        self.clear()
 
     def clear(self) -> None:
-        """Nothing to do: each question stands alone."""
+        """Forget the talk."""
+        self._turns: list[list[chat_template.Message]] = []  # of each question that was answered
+        self.dropped_turns = 0
 
     def stream(self, text: str) -> Iterator[str]:
         """Work on a question.
@@ -48,7 +51,7 @@ class AgentTalk:
         Raises:
             DataError: the question is empty.
         """
-        run = self.agent.run(text)
+        run = self._begin(text)
         with closing(iter(run)) as events:
             for event in events:
                 if event.kind == "problem" and not (self.is_live and self.say_step is None):
@@ -62,6 +65,18 @@ class AgentTalk:
                     yield _answer_text(event)
                 elif event.kind != "end":
                     self.say_step(_whole_text(event).rstrip("\n"))
+
+        if run.outcome == "answered":
+            self._turns.append(run.own_messages)
+
+    def _begin(self, text: str) -> agent.Run:
+        """A run with as much of the past as fits into the model's context."""
+        while True:
+            run = self.agent.run(text, [message for turn in self._turns for message in turn])
+            if not self._turns or run.is_ready():
+                return run
+            del self._turns[0]
+            self.dropped_turns += 1
 
     @staticmethod
     def _with_reply(event: traces.Event, reply: str) -> traces.Event:

@@ -34,6 +34,40 @@ def test_in_a_terminal_the_models_text_and_the_results_take_turns():
     ]
 
 
+def test_a_talk_goes_on_until_it_is_forgotten():
+    seen = []
+
+    def write(messages):
+        seen.append([message["content"] for message in messages[1:]])
+        return "Hm." if messages[-1]["content"] == "bad" else "Final Answer: ok"
+
+    tools = [basic_tools.calculator_tool()]
+    setup = agent.agent_settings.AgentSettings(max_steps=1)
+    session = agent_talk.AgentTalk(agent.Agent(speakers.ScriptedSpeaker(write), tools, setup))
+    for question in ("one", "bad", "two"):
+        list(session.stream(question))
+    session.clear()
+    list(session.stream("three"))
+    assert seen == [
+        ["one"],
+        ["one", "Final Answer: ok", "bad"],
+        ["one", "Final Answer: ok", "two"],  # what was not answered is not remembered
+        ["three"],
+    ]
+
+
+def test_the_oldest_questions_are_forgotten_when_the_context_is_full():
+    class Small(speakers.ScriptedSpeaker):
+        def has_room(self, messages, settings):
+            return len(messages) <= 5
+
+    speaker = Small(lambda _: "Final Answer: ok")
+    session = agent_talk.AgentTalk(agent.Agent(speaker, [basic_tools.calculator_tool()]))
+    for _ in range(4):
+        assert "ok" in "".join(session.stream("?"))
+    assert session.dropped_turns == 2  # the third and the fourth question each push one out
+
+
 def test_without_streaming_each_step_comes_whole():
     pieces = list(agent_talk.AgentTalk(asked(CALL, "Hm.", ANSWER), is_live=False).stream("?"))
     assert "".join(pieces).split("\n") == [
