@@ -20,6 +20,7 @@ from transformers.integrations.liger import apply_liger_kernel
 
 from course_lib.model import captured, fused
 
+WIDEST_HEAD = 256  # that flash attention takes
 OLDEST = (8, 0)  # the first GPUs with bf16 and flash attention: Ampere
 INSTALL = 'python -m pip install -c constraints.txt "liger-kernel>=0.6"'
 # Model configs' numbers that change the logits behind the output layer: the sliced loss would
@@ -116,18 +117,34 @@ def choose(
         notes.append(f"liger-kernel is not installed: training is slower. Install it: {INSTALL}")
     if lora_dropout:
         notes.append("lora_dropout keeps the fused adapters and the captured step off.")
-    alters_logits = any(getattr(text, name, None) not in (None, 1, 1.0) for name in LOGIT_CHANGES)
-    is_lean = not alters_logits and nproc == 1 and zero_stage == 0
-    rope = getattr(text, "rope_parameters", None) or {}
-    has_fixed_rope = rope.get("rope_type", "default") not in ("dynamic", "longrope")
-    can_capture = text.model_type in CAPTURABLE and has_fixed_rope
+    is_lean = _suits_lean_step(text) and nproc == 1 and zero_stage == 0
     return Kernels(
         adapters=not lora_dropout,
         liger=machine.has_liger,
         lean_loss=is_lean,
-        graph=is_lean and not lora_dropout and can_capture,
+        graph=is_lean and not lora_dropout and _suits_capture(model),
         notes=tuple(notes),
     )
+
+
+def _suits_lean_step(text: PretrainedConfig) -> bool:
+    """Plain logits, and heads and numbers that flash attention takes."""
+    alters_logits = any(getattr(text, name, None) not in (None, 1, 1.0) for name in LOGIT_CHANGES)
+    width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    is_short = text.dtype in (None, torch.bfloat16, torch.float16)
+    return is_short and not alters_logits and width <= WIDEST_HEAD and width % 8 == 0
+
+
+def _suits_capture(model: PretrainedConfig) -> bool:
+    """No step of the model asks the GPU for a number."""
+    text = model.get_text_config()
+    rope = getattr(text, "rope_parameters", None) or {}
+    has_fixed_rope = rope.get("rope_type", "default") not in ("dynamic", "longrope")
+    quantization = getattr(model, "quantization_config", None) or {}
+    if not isinstance(quantization, dict):
+        quantization = quantization.to_dict()
+    looks_for_outliers = quantization.get("load_in_8bit", False)  # in every product
+    return text.model_type in CAPTURABLE and has_fixed_rope and not looks_for_outliers
 
 
 def speed_up(

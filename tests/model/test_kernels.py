@@ -5,7 +5,13 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.attention import varlen
-from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, Qwen3MoeConfig
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    BitsAndBytesConfig,
+    LlamaConfig,
+    Qwen3MoeConfig,
+)
 
 from course_lib.errors import ModelError
 from course_lib.model import captured, fused, kernels, loading
@@ -16,6 +22,10 @@ SOFTCAP = LlamaConfig(final_logit_softcapping=30.0)
 DYNAMIC = LlamaConfig(
     rope_parameters={"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}
 )
+IN_FP32 = LlamaConfig(dtype=torch.float32)
+IN_8_BITS = LlamaConfig(quantization_config=BitsAndBytesConfig(load_in_8bit=True))
+IN_4_BITS = LlamaConfig(quantization_config={"load_in_4bit": True, "load_in_8bit": False})
+WIDE_HEADS = LlamaConfig(head_dim=512)
 ALL = ("adapters", "liger", "lean_loss", "graph")
 
 
@@ -33,6 +43,10 @@ def on(chosen):
         ("auto", H200, PLAIN, {"lora_dropout": 0.1}, {"liger", "lean_loss"}),
         ("auto", H200, SOFTCAP, {}, {"adapters", "liger"}),  # its logits are changed afterwards
         ("auto", H200, DYNAMIC, {}, {"adapters", "liger", "lean_loss"}),  # asks the GPU for lengths
+        ("auto", H200, IN_8_BITS, {}, {"adapters", "liger", "lean_loss"}),  # looks for outliers
+        ("auto", H200, IN_4_BITS, {}, set(ALL)),
+        ("auto", H200, IN_FP32, {}, {"adapters", "liger"}),  # flash attention takes 16 bits
+        ("auto", H200, WIDE_HEADS, {}, {"adapters", "liger"}),
         ("auto", H200, PLAIN, {"nproc": 2}, {"adapters", "liger"}),
         ("auto", H200, PLAIN, {"zero_stage": 2}, {"adapters", "liger"}),
         ("auto", H200, PLAIN, {"nproc": 2, "zero_stage": 3}, set()),
