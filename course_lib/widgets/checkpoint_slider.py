@@ -11,7 +11,7 @@ from course_lib.training import follow
 from course_lib.widgets import curves, style
 
 SCORE_NAMES = {
-    follow.TARGET: "target: the new thing, in other words",
+    follow.TARGET: "target: the new thing",
     follow.RETAINED: "retention: what the base knew",
 }
 REPLY_STYLE = "border-left:4px solid;padding:2px 10px;margin:6px 0"

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from course_lib.errors import RunError
 from course_lib.training import claim, follow
 from tests.training import run_folders as folders
 
@@ -149,3 +150,22 @@ def test_a_folder_of_another_version_is_told_not_guessed(tmp_path, name, line, f
 def test_a_loss_that_is_no_number_is_still_a_loss(tmp_path):
     run_dir = folders.write(tmp_path / "run", [folders.begin(), folders.log(5, float("nan"))])
     assert look(run_dir).status == "interrupted"
+
+
+def test_what_a_finished_run_left_is_read_from_its_folder(tmp_path):
+    scores = [folders.score(0, 0.0), folders.score(10, 0.9), folders.score(20, 0.5)]
+    logged = [folders.begin(), folders.log(20), folders.event("end", 20)]
+    run_dir = folders.write(tmp_path / "run", logged, [], scores)
+    for step in (10, 20):
+        (run_dir / f"checkpoint-{step}").mkdir()
+    left = follow.finished(run_dir)
+    assert (left.adapter_dir.name, left.last_dir.name) == ("checkpoint-10", "checkpoint-20")
+    assert (left.steps, left.train_s, left.train_cpu_s) == (20, 1.0, 0.0)
+    assert left.scores == scores
+
+
+def test_a_run_that_has_not_finished_leaves_nothing_yet(tmp_path):
+    logged = [folders.begin(), folders.event("stopped", 5)]
+    run_dir = folders.write(tmp_path / "run", logged)
+    with pytest.raises(RunError, match=r"(?s)has not finished \(stopped\).*Go on with"):
+        follow.finished(run_dir)
