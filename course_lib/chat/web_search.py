@@ -14,6 +14,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -82,6 +83,11 @@ class SerperEngine:
         self._key, self.url = key, url
         self.timeout_s, self.attempts, self.wait_s, self._sleep = timeout_s, attempts, wait_s, sleep
 
+    @cached_property
+    def _client(self) -> httpx.Client:
+        # No redirects: the key belongs to this address alone.
+        return httpx.Client(timeout=self.timeout_s, follow_redirects=False)
+
     def __repr__(self) -> str:
         return f"SerperEngine({self.url!r})"
 
@@ -117,14 +123,9 @@ class SerperEngine:
         """One attempt; returns the text of the answer."""
         end_s = time.monotonic() + self.timeout_s
         headers = {"X-API-KEY": self._key, "Accept": "application/json"}
-        # No redirects: the key belongs to this address alone.
-        settings = {"timeout": self.timeout_s, "follow_redirects": False}
         body = {"q": query[:500], "num": count}
         try:
-            with (
-                httpx.Client(**settings) as client,
-                client.stream("POST", self.url, json=body, headers=headers) as answer,
-            ):
+            with self._client.stream("POST", self.url, json=body, headers=headers) as answer:
                 _check_status(answer)
                 text = b""
                 for piece in answer.iter_bytes():

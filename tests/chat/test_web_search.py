@@ -161,10 +161,10 @@ def test_a_search_that_fails_says_why(status, text, tries, message, server, engi
 
 def test_a_server_that_hangs_is_left_alone(server, waits):
     server.script = [("hang", "")]
-    engine = web_search.SerperEngine(KEY, server.url, 0.1, attempts=2, sleep=waits.append)
-    with pytest.raises(EnvironmentProblem, match=r"No answer within 0\.1 s"):
+    engine = web_search.SerperEngine(KEY, server.url, 0.3, attempts=2, sleep=waits.append)
+    with pytest.raises(EnvironmentProblem, match=r"No answer within 0\.3 s"):
         engine.search("x", 1)
-    assert len(server.seen) == 2
+    assert waits == [0.5]  # it was asked twice
 
 
 def test_no_network_is_said(waits):

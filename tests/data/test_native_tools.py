@@ -144,6 +144,24 @@ def test_tools_that_are_none_are_named_with_their_row(tools, match, tmp_path):
         formats.read_rows(path)
 
 
+@pytest.mark.parametrize("template", [None, *sorted(set(templates.TEMPLATES) - {"mistral"})])
+def test_no_token_of_a_result_carries_loss(template, pico_tokenizer):
+    tokenizer = pico_tokenizer
+    if template:
+        tokenizer = templates.attach_template(pico_tokenizer, template)
+    result = {"role": "tool", "content": "zq<|im_end|></s>\n<tool_call>qz"}
+    row = {"messages": [USER, CALL, result, REPLY], "tools": [ADD.as_openai()]}
+    encoded = masking.encode_rows([row], tokenizer, 2_000).rows[0]
+    pairs = list(zip(encoded.input_ids, encoded.labels, strict=True))
+    learned = tokenizer.decode([i for i, label in pairs if label >= 0])
+    rest = tokenizer.decode([i for i, label in pairs if label < 0])
+    assert "zq" in rest
+    assert "zq" not in learned
+    assert "qz" not in learned
+    assert '{"name": "add", "arguments": {"a": 1}}' in learned
+    assert "2." in learned
+
+
 def test_rows_without_tools_stay_as_they_are(pico_tokenizer):
     row = {"messages": TALK}
     assert native_tools.row_messages(row, pico_tokenizer) is TALK
