@@ -10,7 +10,7 @@ from course_lib.errors import RunError, TunebookError
 from course_lib.teaching import display, markdown
 from course_lib.training import background, claim, follow
 from course_lib.training.config import TrainConfig
-from course_lib.training.result import RunResult
+from course_lib.training.result import CONFIG_FILE, RunResult
 from course_lib.training.spread import ONE_PROCESS, Spread
 from course_lib.widgets import checkpoint_slider, curves, style
 from course_lib.widgets.background import InTurn
@@ -140,12 +140,17 @@ class TrainingMonitor(style.Panel):
             What the run left.
 
         Raises:
-            RunError: it was stopped, or failed; says how to go on.
+            RunError: it was stopped, or failed; says how to go on. Or the folder's run has another
+                config than this monitor.
         """
         if not self.start_button.disabled:
             self.start()
         state = self.wait()
         self.store()
+        if self.config is not None and (self.run_dir / CONFIG_FILE).is_file():
+            from course_lib.training import folder  # loads torch, which takes seconds
+
+            folder.check_run(self.run_dir, self.config, resume=True, spread=self.spread)
         if state.status in CAN_RESUME:
             said = state.message or WORDS[state.status]
             resume = "Press Resume in the monitor, then run this cell again."

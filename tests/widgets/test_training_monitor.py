@@ -154,6 +154,13 @@ def test_finish_says_how_to_go_on_after_a_stop(tmp_path):
         TrainingMonitor(run_dir).finish()
 
 
+def test_finish_refuses_the_result_of_another_config(tmp_path):
+    run_dir = folders.write(tmp_path / "run", [folders.begin(), folders.event("end", 20)])
+    monitor = TrainingMonitor(run_dir, config.check_config({"r": 2}))
+    with pytest.raises(RunError, match="another config: r was 64, is 2"):
+        monitor.finish()
+
+
 def test_finish_without_a_run_or_a_config_is_refused(tmp_path):
     with pytest.raises(RunError, match=r"has not finished \(none\)"):
         TrainingMonitor(tmp_path / "run").finish()
