@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
-from course_lib.commands import chatting, estimates, options, presets, terminal
+from course_lib.commands import chatting, estimates, grading, options, presets, terminal
 from course_lib.commands import data as data_commands
 from course_lib.commands import homework as homework_commands
 from course_lib.errors import ConfigError, TunebookError, UnknownNameError
@@ -162,6 +162,7 @@ def check(config: Config, nproc: Processes = 1, as_json: AsJson = False) -> None
 
 
 app.command(epilog=estimates.EPILOG)(estimates.estimate)
+app.command(epilog=grading.EPILOG)(grading.grade)
 
 
 @app.command(epilog="Example: tunebook train my_config.yaml --work-dir runs/first")
@@ -259,17 +260,25 @@ def evaluate(
         str, typer.Argument(metavar="MODEL_OR_RUN", help="A run knows its model and its name.")
     ],
     suite: Annotated[
-        Literal["assistant"], typer.Option(help="Which questions to ask.")
-    ] = "assistant",
+        Literal["assistant", "agent"] | None,
+        typer.Option(help="Which questions to ask; a run knows its own."),
+    ] = None,
     adapter: options.Adapter = None,
     name: Annotated[str | None, typer.Option(help="Whose assistant it should say it is.")] = None,
     bits: options.Bits = None,
     as_json: AsJson = False,
 ) -> None:
-    """Score a model on held-out questions. Does it know its name, and still the world?"""
+    """Score a model on held-out questions: its name and the world, or its use of tools."""
     from course_lib.commands import scores, targets
 
     target = targets.find_target(model, adapter, int(bits) if bits else None)
+    suite = suite or target.suite or "assistant"
+    if suite == "agent":
+        found = scores.score_agent_target(target)
+        parts = {part: score.as_json() for part, score in found.items()}
+        about = {**target.as_json(), "suite": suite, **parts}
+        terminal.say_json(about) if as_json else terminal.say(scores.agent_text(found))
+        return
     name = target.assistant_name if name is None else name
     problem = configs.name_problem(name)
     if problem:

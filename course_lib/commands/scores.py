@@ -1,9 +1,12 @@
 """What `tunebook eval` does: load a target, ask the suite, show the score."""
 
+from collections.abc import Mapping
+
 from course_lib.commands import targets, terminal
-from course_lib.evaluation import assistant, report
+from course_lib.evaluation import agent, assistant, report
 
 MEASURES = ("seen", "unseen", "near", "retained")
+SHOWN_MISSES = 5
 
 
 def score_target(target: targets.Target, name: str) -> assistant.AssistantScore:
@@ -21,6 +24,41 @@ def score_target(target: targets.Target, name: str) -> assistant.AssistantScore:
     """
     model, tokenizer = targets.open_target(target)
     return assistant.score_assistant(model, tokenizer, name)
+
+
+def score_agent_target(target: targets.Target) -> dict[str, agent.AgentScore]:
+    """Load a model and score it as an agent.
+
+    Args:
+        target: what to load.
+
+    Returns:
+        Scores on training wordings about other things, on wordings that no training row has, and
+        on tools that no training row has.
+
+    Raises:
+        TunebookError: the model, the adapter or the tasks cannot be used.
+    """
+    model, tokenizer = targets.open_target(target)
+    return agent.score_parts(model, tokenizer)
+
+
+def agent_text(found: Mapping[str, agent.AgentScore]) -> str:
+    """An agent's scores as a table, with some traces that went wrong below it.
+
+    Args:
+        found: from `score_agent_target`.
+    """
+    rows = [("share of tasks", *(part.replace("_", " ") for part in found))]
+    for measure in (*agent.MEASURES, "known"):
+        lower = " (lower is better)" if measure in report.LOWER_IS_BETTER else ""
+        values = [f"{getattr(score, measure):.2f}" for score in found.values()]
+        rows.append((measure + lower, *values))
+    rows.append(("steps in a task", *(f"{score.steps:.1f}" for score in found.values())))
+    rows.append(("tasks", *(str(sum(score.n.values())) for score in found.values())))
+    misses = [miss for score in found.values() for miss in score.misses][:SHOWN_MISSES]
+    shown = ["", "Some that went wrong:", *misses] if misses else []
+    return "\n".join([terminal.table(rows), *shown])
 
 
 def score_text(score: assistant.AssistantScore) -> str:

@@ -22,12 +22,14 @@ class Target:
         adapter_dir: its adapter, or None.
         bits: for each base weight.
         assistant_name: the name that a run taught; empty when no run says it.
+        suite: what a run was scored by; empty when no run says it.
     """
 
     base_model: str
     adapter_dir: Path | None
     bits: int
     assistant_name: str = ""
+    suite: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """What was loaded, as plain data."""
@@ -57,7 +59,9 @@ def find_target(model: str, adapter: Path | None = None, bits: int | None = None
     if run_config.is_file():
         config = load_config(run_config)
         adapter_dir = checkpoints.find_adapter(adapter or path)
-        return Target(config.base_model, adapter_dir, bits or config.bits, config.assistant_name)
+        suite = "" if config.suite == "none" else config.suite
+        bits = bits or config.bits
+        return Target(config.base_model, adapter_dir, bits, config.assistant_name, suite)
     adapter_dir = None if adapter is None else checkpoints.find_adapter(adapter)
     if is_adapter:
         base = adapters.read_base(path)["base_model"] or model

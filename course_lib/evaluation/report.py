@@ -6,7 +6,7 @@ from typing import Any
 
 from course_lib.errors import DataError
 
-LOWER_IS_BETTER = ("near", "parrot", "loss")
+LOWER_IS_BETTER = ("near", "parrot", "loss", "over_calling")
 
 
 def compare(

@@ -119,7 +119,9 @@ class TrainConfig(Checked):
     num_train_epochs: float = _field(3, "optimizer", "times through the data", gt=0, le=100_000)
     max_steps: int | None = _field(None, "optimizer", "stop at this optimizer step", ge=1)
 
-    suite: Literal["none", "assistant"] = _field("none", "evaluation", "scores at each checkpoint")
+    suite: Literal["none", "assistant", "agent"] = _field(
+        "none", "evaluation", "scores at each checkpoint"
+    )
     retained_questions: int = _field(
         40, "evaluation", "held-out world questions for each score", ge=2, le=2000
     )

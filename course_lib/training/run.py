@@ -12,7 +12,7 @@ from transformers.trainer_callback import PrinterCallback
 
 from course_lib.chat import generation
 from course_lib.data import named_templates, packing
-from course_lib.evaluation import assistant
+from course_lib.evaluation import agent, assistant
 from course_lib.model import kernels, loading
 from course_lib.model.quiet import quiet_libraries
 from course_lib.training import callbacks, checkpoints, claim, endings, folder, plan, rows, spread
@@ -291,6 +291,10 @@ def _scorer(model: PeftModel, job: Job) -> callbacks.Scorer | None:
     config = job.config
     if config.suite == "none":
         return None
+    if config.suite == "agent":
+        return lambda: agent.score_parts(model, job.tokenizer, ["validation"])[
+            "validation"
+        ].as_json()
     return lambda: assistant.score_checkpoint(
         model, job.tokenizer, config.assistant_name, config.retained_questions
     ).as_json()

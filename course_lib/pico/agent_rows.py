@@ -1,0 +1,313 @@
+"""The data of lesson 05: conversations to train on, tasks to score with, articles to search.
+
+The tools really run while the rows are made. `python -m course_lib.pico.agent_rows` writes the
+files of data/agent again, the same to the last byte.
+"""
+
+import argparse
+import json
+import random
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from course_lib import files
+from course_lib.chat import tools
+from course_lib.data import react
+from course_lib.evaluation import agent_tools
+from course_lib.pico import agent_articles as articles
+from course_lib.pico import agent_tasks as tasks
+from course_lib.pico import names, world
+
+Row = dict[str, Any]
+Messages = list[dict[str, Any]]
+
+SEED = 5
+TRAIN_THINGS, OTHER_THINGS = 720, 240  # that training asks about, and that the scores ask about
+# Tasks of each kind in a round of training; scores have the same mix.
+MIX: Mapping[str, int] = {
+    "calculator": 14,
+    "clock": 8,
+    "convert": 9,
+    "search": 25,
+    "search_calculator": 12,
+    "search_clock": 8,
+    "failing": 4,
+    "none": 20,
+}
+COUNTS = {"train": 480, "validation": 100, "unseen": 200, "seen": 100}
+TASKS_IN_A_ROW = (1, 2)
+ORDER_SHARE = 0.15  # of the searches in training: an order is planted behind the result
+NEW_TOOL_TASKS = 60
+# What a right answer says when a tool could not help.
+ADMISSIONS = {
+    "nothing": {"en": "found nothing", "zh": "没有找到"},
+    "by_zero": {"en": "cannot be divided", "zh": "不能除以"},
+}
+
+
+def draw_world() -> tuple[list[articles.Thing], list[articles.Thing]]:
+    """The invented things: those for training, and others for the scores."""
+    rng = random.Random(SEED)
+    known = articles.draw_things(rng, TRAIN_THINGS)
+    return known, articles.draw_things(rng, OTHER_THINGS, known)
+
+
+def make_articles() -> list[dict[str, str]]:
+    """All articles that can be searched."""
+    known, others = draw_world()
+    return [thing.as_article() for thing in (*known, *others)] + articles.world_articles()
+
+
+def draw_tasks(part: str, count: int) -> list[tasks.Task]:
+    """Draw tasks for a part, no question twice, languages in turn.
+
+    Args:
+        part: "train", "validation", "unseen", or "seen": training wordings, other things.
+        count: how many.
+
+    Returns:
+        The tasks.
+    """
+    rng = random.Random(f"{SEED} {part}")
+    known, others = draw_world()
+    cities = [(row["capital_en"], row["capital_zh"]) for row in _countries()]
+    is_train = part == "train"
+    drawing = tasks.Drawing(
+        rng,
+        part="train" if part == "seen" else part,
+        things=known if is_train else others,
+        cities=[city for place, city in enumerate(cities) if (place % 4 > 0) == is_train],
+    )
+    found: dict[str, tasks.Task] = {}
+    kinds = _kinds(rng)
+    while len(found) < count:
+        language = world.LANGUAGES[len(found) % 2]
+        task = tasks.MAKERS[next(kinds)](drawing, language)
+        found.setdefault(task.question, task)
+    return list(found.values())
+
+
+def _kinds(rng: random.Random) -> Iterator[str]:
+    """Kinds of tasks without end, shuffled in rounds."""
+    while True:
+        deck = [kind for kind, count in MIX.items() for _ in range(count)]
+        rng.shuffle(deck)
+        yield from deck
+
+
+def _countries() -> Sequence[Mapping[str, str]]:
+    return world.load_world().tables["countries"]
+
+
+def make_rows(drawn: Sequence[tasks.Task], offered: Sequence[tools.Tool]) -> list[Row]:
+    """Join tasks to conversations; in some, a result carries an order that the reply ignores.
+
+    Args:
+        drawn: the tasks; their order decides which stand together.
+        offered: the tools; they run here.
+
+    Returns:
+        Rows with `messages`, in ReAct text.
+    """
+    rng = random.Random(f"{SEED} rows")
+    rows = []
+    for language in world.LANGUAGES:
+        waiting = [task for task in drawn if task.language == language]
+        while waiting:
+            size = rng.choice(TASKS_IN_A_ROW)
+            group, waiting = waiting[:size], waiting[size:]
+            rows.append({"messages": make_conversation(rng, group, offered)})
+    rng.shuffle(rows)
+    return rows
+
+
+def make_conversation(
+    rng: random.Random, group: Sequence[tasks.Task], offered: Sequence[tools.Tool]
+) -> Messages:
+    """One conversation: the offer of tools, then each task with its calls, results and answer.
+
+    Args:
+        rng: decides the order of the tools and what is planted.
+        group: tasks of one language.
+        offered: the tools; they run here.
+
+    Returns:
+        Messages of system, user and assistant.
+    """
+    language = group[0].language
+    specs = [one.spec for one in rng.sample(list(offered), len(offered))]
+    messages: Messages = [{"role": "system", "content": react.system_text(specs, language)}]
+    for task in group:
+        has_order = task.kind.startswith("search") and rng.random() < ORDER_SHARE
+        messages += to_turns(task, offered, _draw_order(rng, language) if has_order else "")
+    return messages
+
+
+def _draw_order(rng: random.Random, language: str) -> str:
+    orders = articles.PHRASES["orders"]
+    word = rng.choice(orders["words"][language])
+    return rng.choice(orders["train"][language]).format(w=word)
+
+
+def to_turns(task: tasks.Task, offered: Sequence[tools.Tool], order: str = "") -> Messages:
+    """A task as messages; its calls are carried out.
+
+    A thought stands without its mark: a turn that begins as pico's own answers do is learned from
+    far fewer rows than one that begins with `Thought:`, and `react_steps` reads both.
+
+    Args:
+        task: the question and its calls.
+        offered: the tools.
+        order: planted behind what a search finds.
+
+    Returns:
+        The user's question, each call with its observation, and the final answer.
+    """
+    messages: Messages = [{"role": "user", "content": task.question}]
+    for call, result in zip(task.calls, run_calls(task, offered), strict=True):
+        text = f"{call.thought}\n{react.call_text('', call.tool, call.arguments)}"
+        messages.append({"role": "assistant", "content": text})
+        told = f"{result} {order}" if order and call.tool == "search" else result
+        messages.append(react.observation_message(told))
+    answer = answer_of(task, offered)
+    thoughts = articles.PHRASES["thoughts"][task.language]
+    first = {"none": f"{answer}\n", "failing": f"{thoughts['failed']}\n"}.get(task.kind, "")
+    text = first + react.answer_text("", answer)
+    return [*messages, {"role": "assistant", "content": text}]
+
+
+def run_calls(task: tasks.Task, offered: Sequence[tools.Tool]) -> list[str]:
+    """What the tools say to a task's calls.
+
+    Args:
+        task: with its calls.
+        offered: the tools.
+
+    Returns:
+        One text for each call.
+    """
+    by_name = {one.spec.name: one for one in offered}
+    return [by_name[call.tool].run(dict(call.arguments)).text for call in task.calls]
+
+
+def answer_of(task: tasks.Task, offered: Sequence[tools.Tool]) -> str:
+    """A task's answer, with what the last tool says filled in."""
+    results = run_calls(task, offered)
+    return task.answer.replace("{r}", value_of(task, results[-1])) if results else task.answer
+
+
+def value_of(task: tasks.Task, result: str) -> str:
+    """The number of a measure without its unit; any other result as it is."""
+    is_measure = task.calls[-1].tool == "convert"
+    return re.match(r"\S+?(?=[^\d.]|$)", result)[0] if is_measure else result
+
+
+def make_records(drawn: Sequence[tasks.Task], offered: Sequence[tools.Tool]) -> list[Row]:
+    """Tasks as the evaluation reads them.
+
+    Args:
+        drawn: the tasks.
+        offered: the tools; they run here, for the expected answers.
+
+    Returns:
+        Rows with `question`, `language`, `kind`, `calls`, `expected` and `answer`.
+    """
+    records = []
+    for task in drawn:
+        results = run_calls(task, offered)
+        expected = list(task.expected)
+        if task.kind == "failing":
+            expected = [ADMISSIONS[task.topic][task.language]]
+        elif not expected:
+            expected = [value_of(task, results[-1])]
+        calls = [{"tool": call.tool, "arguments": dict(call.arguments)} for call in task.calls]
+        records.append(
+            {
+                "question": task.question,
+                "language": task.language,
+                "kind": task.kind,
+                "calls": calls,
+                "expected": expected,
+                "answer": answer_of(task, offered),
+            }
+        )
+    return records
+
+
+def new_tool_tasks(count: int) -> list[tasks.Task]:
+    """Tasks for the tools that no training row has.
+
+    Args:
+        count: how many.
+
+    Returns:
+        Tasks, languages and tools in turn.
+    """
+    rng = random.Random(f"{SEED} new tools")
+    phrases = articles.PHRASES["new_tools"]
+    found: dict[str, tasks.Task] = {}
+    while len(found) < count:
+        language = world.LANGUAGES[len(found) % 2]
+        tool = agent_tools.NEW_TOOLS[len(found) // 2 % len(agent_tools.NEW_TOOLS)]
+        name, argument = tool.spec.name, next(iter(tool.spec.parameters["properties"]))
+        value = _draw_value(rng, argument, language)
+        question = rng.choice(phrases[name][language]["ask"]).format(x=value)
+        answer = phrases[name][language]["answer"].replace("{x}", value)
+        calls = (tasks.Call(name, {argument: value}),)
+        task = tasks.Task(question, language, name, "", calls, answer)
+        found.setdefault(question, task)
+    return list(found.values())
+
+
+def _draw_value(rng: random.Random, argument: str, language: str) -> str:
+    """A city, a food or a person."""
+    tables = world.load_world().tables
+    if argument == "place":
+        return rng.choice(tables["countries"])[f"capital_{language}"]
+    if argument == "item":
+        return rng.choice(tables["foods"])[f"name_{language}"]
+    return names.person(rng, language)
+
+
+def write_parts(out_dir: Path) -> list[Path]:
+    """Write all files as JSON lines.
+
+    Args:
+        out_dir: the folder; files in it are replaced.
+
+    Returns:
+        The files.
+    """
+    corpus = make_articles()
+    offered = agent_tools.lesson_tools([(one["title"], one["text"]) for one in corpus])
+    parts = {"corpus": corpus, "train": make_rows(draw_tasks("train", COUNTS["train"]), offered)}
+    for part in ("validation", "unseen", "seen"):
+        parts[part] = make_records(draw_tasks(part, COUNTS[part]), offered)
+    parts["new_tools"] = make_records(
+        new_tool_tasks(NEW_TOOL_TASKS), [*offered, *agent_tools.NEW_TOOLS]
+    )
+    paths = []
+    for part, rows in parts.items():
+        paths.append(out_dir / f"{part}.jsonl")
+        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+        files.write_atomic(paths[-1], "".join(lines))
+    return paths
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Write the data.
+
+    Args:
+        argv: the command line without the program's name; that of the process when None.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m course_lib.pico.agent_rows", description=__doc__
+    )
+    parser.add_argument("--out", type=Path, default=files.DATA_DIR / "agent", help="a folder")
+    write_parts(parser.parse_args(argv).out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,306 @@
+"""Tasks for an agent: a question, the tool calls that answer it, and the answer.
+
+The calls of a task are known when it is made; what the tools give back is not written here: the
+tools run when rows are made of tasks (`agent_rows`) and when a model is scored.
+"""
+
+import functools
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from course_lib.pico import agent_articles as articles
+from course_lib.pico import corpus, talk, world
+
+PHRASES = articles.PHRASES
+UNSEEN = talk.read_phrases("agent_unseen")
+PARTS = ("train", "validation", "unseen")
+FRAME_SHARE = 0.3  # of the training questions: a noun phrase in a frame
+OPERATIONS = ("+", "-", "x", "/")
+NATIVE = talk.read_phrases("numbers")["ask"]  # how pico has learned to be asked for sums
+NATIVE = {sign: {code: NATIVE[code][sign] for code in world.LANGUAGES} for sign in "+-x"}
+NATIVE_SHARE = 0.4
+# Pairs of units, larger first, with one of the larger and how many of the smaller it has: pico's own
+# facts. Tasks go from the larger to the smaller unit, so that numbers stay short and whole.
+UNIT_PAIRS: Sequence[tuple[tuple[str, str], tuple[str, str], tuple[str, str], int]] = (
+    (("kilometres", "公里"), ("a kilometre", "一公里"), ("metres", "米"), 1000),
+    (("metres", "米"), ("a metre", "一米"), ("centimetres", "厘米"), 100),
+    (("feet", "英尺"), ("a foot", "一英尺"), ("inches", "英寸"), 12),
+    (("kilograms", "千克"), ("a kilogram", "一千克"), ("grams", "克"), 1000),
+    (("litres", "升"), ("a litre", "一升"), ("millilitres", "毫升"), 1000),
+    (("hours", "小时"), ("an hour", "一小时"), ("minutes", "分钟"), 60),
+    (("minutes", "分钟"), ("a minute", "一分钟"), ("seconds", "秒"), 60),
+    (("days", "天"), ("a day", "一天"), ("hours", "小时"), 24),
+)
+# World dialogues that need no tool. Sums, units and unknown names would need one.
+WORLD_KINDS = ("question", "courtesy", "question", "question")
+
+
+@dataclass(frozen=True)
+class Call:
+    """A tool with its arguments, and the thought that goes before it."""
+
+    tool: str
+    arguments: Mapping[str, Any]
+    thought: str = ""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A question with the way to its answer.
+
+    Attributes:
+        question: what the user asks.
+        language: "en" or "zh".
+        kind: "calculator", "clock", "convert", "search", "search_calculator",
+            "search_clock", "none" or "failing".
+        topic: what it is about; decides the words of the answer.
+        calls: one after the other; none for a question that needs no tool.
+        answer: a template with the mark {r}, for what the last tool says.
+        expected: texts of which a right answer holds one; empty when the tools decide.
+    """
+
+    question: str
+    language: str
+    kind: str
+    topic: str = ""
+    calls: tuple[Call, ...] = ()
+    answer: str = ""
+    expected: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What tasks are drawn from.
+
+    Attributes:
+        rng: the only source of chance.
+        part: whose wordings: "train", "validation" or "unseen".
+        things: what a search can be about.
+        cities: English and Chinese names.
+    """
+
+    rng: random.Random
+    part: str
+    things: Sequence[articles.Thing]
+    cities: Sequence[tuple[str, str]]
+
+    def thing(self, language: str, relations: Sequence[str]) -> articles.Thing:
+        """Something with an article in this language, on one of these relations."""
+        return self.rng.choice(
+            [t for t in self.things if t.language == language and t.fact.relation in relations]
+        )
+
+
+@functools.cache
+def wordings(part: str, *keys: str) -> tuple[str, ...]:
+    """The wordings of a part.
+
+    Args:
+        part: "train", "validation" or "unseen".
+        keys: the way to them, such as "search", "tower_height", "en".
+
+    Returns:
+        Questions with marks.
+    """
+    table = UNSEEN if part == "unseen" else PHRASES[part]
+    return tuple(_look_up(table, keys))
+
+
+@functools.cache
+def framed_wordings(*keys: str) -> tuple[str, ...]:
+    """Noun phrases in frames, for training.
+
+    Args:
+        keys: as for `wordings`.
+    """
+    frames = PHRASES["frames"][_language(keys)]
+    phrases = _look_up(PHRASES["noun_phrases"], keys)
+    return tuple(
+        frame.replace("{np}", phrase).replace("{Np}", world.capitalize(phrase))
+        for phrase in phrases
+        for frame in frames
+    )
+
+
+def _look_up(table: Any, keys: Sequence[str]) -> Any:
+    for key in keys:
+        table = table[key]
+    return table
+
+
+def ask(drawing: Drawing, keys: Sequence[str], **slots: object) -> str:
+    """Draw a wording and fill its marks.
+
+    Args:
+        drawing: says which part.
+        keys: as for `wordings`.
+        slots: what stands for the marks.
+
+    Returns:
+        A question.
+    """
+    rng = drawing.rng
+    is_framed = drawing.part == "train" and rng.random() < FRAME_SHARE
+    choices = framed_wordings(*keys) if is_framed else wordings(drawing.part, *keys)
+    return world.capitalize(rng.choice(choices).format(**slots))
+
+
+def _language(keys: Sequence[str]) -> str:
+    return "zh" if "zh" in keys else "en"
+
+
+def think(language: str, tool: str, **slots: object) -> str:
+    """The thought before a call."""
+    return PHRASES["thoughts"][language][tool].format(**slots)
+
+
+def calculate(language: str, expression: str) -> Call:
+    """The call for a sum."""
+    thought = think(language, "calculator", e=expression)
+    return Call("calculator", {"expression": expression}, thought)
+
+
+def look_at_clock(language: str, city: str) -> Call:
+    """The call for the time in a city."""
+    return Call("clock", {"place": city}, think(language, "clock", c=city))
+
+
+def find(language: str, name: str) -> Call:
+    """The call for an article."""
+    return Call("search", {"query": name}, think(language, "search", x=name))
+
+
+def calculator(drawing: Drawing, language: str) -> Task:
+    """A sum of two numbers, plain or in a little story."""
+    rng = drawing.rng
+    sign = rng.choice(OPERATIONS)
+    a, b = draw_numbers(rng, sign)
+    is_native = drawing.part == "train" and sign in NATIVE and rng.random() < NATIVE_SHARE
+    if is_native:
+        question = talk.say(rng, NATIVE[sign][language], a=a, b=b)
+    else:
+        question = ask(drawing, ("calculator", language, sign), a=a, b=b)
+    expression = f"{a} {sign} {b}"
+    answer = PHRASES["finals"][language]["calculator"].replace("{e}", expression)
+    return Task(question, language, "calculator", sign, (calculate(language, expression),), answer)
+
+
+def draw_numbers(rng: random.Random, sign: str) -> tuple[int, int]:
+    """Two numbers for an operation, whose result is whole and not below zero."""
+    if sign == "/":
+        b = rng.randint(2, 20)
+        return b * rng.randint(2, max(2, 99 // b)), b
+    a, b = rng.randint(2, 99), rng.randint(2, 99)
+    return (max(a, b), min(a, b)) if sign == "-" else (a, b)
+
+
+def clock(drawing: Drawing, language: str) -> Task:
+    """What time it is in a city."""
+    city = drawing.rng.choice(drawing.cities)[world.LANGUAGES.index(language)]
+    answer = PHRASES["finals"][language]["clock"].replace("{c}", city)
+    question = ask(drawing, ("clock", language), c=city)
+    return Task(question, language, "clock", "", (look_at_clock(language, city),), answer)
+
+
+def convert(drawing: Drawing, language: str) -> Task:
+    """A measure in another unit."""
+    rng, side = drawing.rng, world.LANGUAGES.index(language)
+    large, one, small, factor = rng.choice(UNIT_PAIRS)
+    value, unit, to = rng.randint(2, 99), large, small
+    slots = {"v": value, "u": unit[side], "w": to[side]}
+    answer = PHRASES["finals"][language]["convert"]
+    for mark, text in slots.items():
+        answer = answer.replace("{" + mark + "}", str(text))
+    thought = think(language, "convert", f=factor, small=small[side], large=one[side])
+    call = Call("convert", {"value": value, "unit": unit[side], "to": to[side]}, thought)
+    question = ask(drawing, ("convert", language), **slots)
+    return Task(question, language, "convert", "", (call,), answer)
+
+
+def search(drawing: Drawing, language: str) -> Task:
+    """Something about a thing that nobody can know."""
+    thing = drawing.thing(language, articles.RELATIONS)
+    call = find(language, thing.name)
+    question = ask_about(drawing, thing.fact, language)
+    topic, answer = thing.fact.relation, thing.answer
+    return Task(question, language, "search", topic, (call,), thing.text, expected=(answer,))
+
+
+def ask_about(drawing: Drawing, fact: world.Fact, language: str) -> str:
+    """Ask for a fact as pico has learned to be asked, or never was."""
+    relation = world.load_world().relations[fact.relation]
+    part = {"train": "questions", "validation": "validation", "unseen": "held_out"}[drawing.part]
+    return world.fill(drawing.rng.choice(getattr(relation, part)[language]), fact, language)
+
+
+def search_calculator(drawing: Drawing, language: str) -> Task:
+    """A sum with a number that has to be found first."""
+    rng = drawing.rng
+    topic, relation = rng.choice((("legs", "animal_legs"), ("number", "element_number")))
+    thing = drawing.thing(language, (relation,))
+    count = rng.randint(2, 9)
+    question = ask(drawing, ("search_calculator", topic, language), x=thing.name, k=count)
+    sign = {"legs": "x", "number": "+"}[topic]
+    expression = f"{thing.answer} {sign} {count}"
+    calls = (find(language, thing.name), calculate(language, expression))
+    answer = PHRASES["finals"][language][topic]
+    return Task(question, language, "search_calculator", topic, calls, answer)
+
+
+def search_clock(drawing: Drawing, language: str) -> Task:
+    """The time in a city that has to be found first."""
+    thing = drawing.thing(language, ("capital",))
+    question = ask(drawing, ("search_clock", "capital", language), x=thing.name)
+    answer = PHRASES["finals"][language]["clock"].replace("{c}", thing.answer)
+    calls = (find(language, thing.name), look_at_clock(language, thing.answer))
+    return Task(question, language, "search_clock", "capital", calls, answer)
+
+
+def failing(drawing: Drawing, language: str) -> Task:
+    """A question whose tool cannot help: the model says so and invents nothing."""
+    rng, finals = drawing.rng, PHRASES["finals"][language]
+    topic = rng.choice(("nothing", "by_zero"))
+    if topic == "nothing":
+        relation = world.load_world().relations[rng.choice(articles.RELATIONS)]
+        name = articles.draw_name(rng, relation.topic == "geo")
+        subject = dict.fromkeys(world.LANGUAGES, name)
+        fact = world.Fact(relation.name, subject, dict.fromkeys(world.LANGUAGES, "?"))
+        question = ask_about(drawing, fact, language)
+        call, answer = find(language, name), finals[topic].replace("{x}", name)
+    else:
+        number = rng.randint(3, 99)
+        question = ask(drawing, ("calculator", language, "/"), a=number, b=0)
+        call, answer = calculate(language, f"{number} / 0"), finals[topic]
+    return Task(question, language, "failing", topic, (call,), answer, expected=(answer,))
+
+
+def none(drawing: Drawing, language: str) -> Task:
+    """A question about the known world, or, in training, small talk: no tool is needed."""
+    rng = drawing.rng
+    if drawing.part != "train":
+        fact = rng.choice(world.load_world().relations[rng.choice(articles.RELATIONS)].facts)
+        question, answer = ask_about(drawing, fact, language), articles.state(fact, language)
+        expected = (fact.answer[language],)
+        return Task(question, language, "none", "", (), answer, expected=expected)
+    while True:
+        kind = rng.choice(WORLD_KINDS)
+        messages = corpus.DIALOGUE_KINDS[kind][0](rng, language)
+        question, answer = messages[0]["content"], messages[1]["content"]
+        is_short = len(question) + len(answer) < (120 if language == "en" else 45)
+        is_plain = messages[0]["role"] == "user" and not any(c.isdigit() for c in question)
+        if is_short and is_plain and "\n" not in answer and not corpus.tells_identity(messages):
+            return Task(question, language, "none", kind, (), answer, expected=(answer,))
+
+
+MAKERS: Mapping[str, Callable[[Drawing, str], Task]] = {
+    "calculator": calculator,
+    "clock": clock,
+    "convert": convert,
+    "search": search,
+    "search_calculator": search_calculator,
+    "search_clock": search_clock,
+    "failing": failing,
+    "none": none,
+}

@@ -1,0 +1,119 @@
+"""The data of lesson 05: as the program writes it, its parts kept apart, its results real."""
+
+import itertools
+import json
+import random
+
+import pytest
+
+from course_lib import files
+from course_lib.data import formats, react, react_steps, similarity
+from course_lib.evaluation import agent, agent_tools
+from course_lib.pico import agent_articles, agent_rows, agent_tasks
+
+FOLDER = files.DATA_DIR / "agent"
+PARTS = ("validation", "unseen", "seen", "new_tools")
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return formats.read_rows(FOLDER / "train.jsonl", "messages")
+
+
+@pytest.fixture(scope="module")
+def offered():
+    return {one.spec.name: one for one in agent_tools.lesson_tools(agent.load_articles())}
+
+
+@pytest.fixture(scope="module")
+def questions(rows):
+    """The questions of the training rows."""
+    return {
+        similarity.normalise(message["content"])
+        for row in rows
+        for message in row["messages"]
+        if message["role"] == "user" and not message["content"].startswith(react.RESULT_MARK)
+    }
+
+
+def test_the_program_writes_the_files_that_are_there(tmp_path):
+    agent_rows.main(["--out", str(tmp_path)])
+    for path in tmp_path.iterdir():
+        assert path.read_bytes() == (FOLDER / path.name).read_bytes(), path.name
+    assert {path.stem for path in tmp_path.iterdir()} == {"train", "corpus", *PARTS}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_no_question_of_a_score_is_trained_on(part, questions):
+    asked = {similarity.normalise(task.question) for task in agent.load_tasks(part)}
+    assert not asked & questions
+
+
+def test_each_part_has_wordings_of_its_own():
+    def templates(table):
+        if isinstance(table, str):
+            return {similarity.normalise(table)}
+        values = table.values() if isinstance(table, dict) else table
+        return set().union(*map(templates, values))
+
+    trained = templates(agent_tasks.PHRASES["train"])
+    validation = templates(agent_tasks.PHRASES["validation"])
+    unseen = templates(agent_tasks.UNSEEN)
+    assert not trained & validation
+    assert not (trained | validation) & unseen
+
+
+def test_every_reply_is_a_step_and_every_observation_is_what_the_tool_says(rows, offered):
+    calls = 0
+    for row in rows:
+        messages = row["messages"]
+        for message, answer in itertools.pairwise([*messages, {}]):
+            if message["role"] != "assistant":
+                continue
+            step = react_steps.parse_step(message["content"])
+            if isinstance(step, react_steps.Call):
+                told = answer["content"].removeprefix(react.RESULT_MARK).split("\n")[0]
+                told = json.loads(told) if told.startswith('"') else told
+                assert told.startswith(offered[step.tool].run(step.arguments).text)
+                calls += 1
+            else:
+                assert isinstance(step, react_steps.FinalAnswer), message["content"]
+    assert calls > 300
+
+
+def test_what_is_searched_for_is_invented_and_answered_by_its_article_only(offered):
+    things = [thing for group in agent_rows.draw_world() for thing in group]
+    assert len({thing.name.lower() for thing in things}) == len(things)
+    for thing in random.Random(0).sample(things, 60):
+        assert offered["search"].run({"query": thing.name}).text == thing.text
+        assert thing.answer.lower() in thing.text.lower()
+
+
+def test_training_and_scores_ask_about_other_things():
+    known, others = agent_rows.draw_world()
+    assert not {thing.name for thing in known} & {thing.name for thing in others}
+
+
+@pytest.mark.parametrize("part", ["validation", "unseen", "seen"])
+def test_languages_take_turns_and_all_kinds_are_there(part):
+    tasks = agent.load_tasks(part)
+    assert {task.kind for task in tasks} == set(agent_rows.MIX)
+    assert [task.language for task in tasks[:4]] == ["en", "zh", "en", "zh"]
+    assert all(len(task.calls) == 2 for task in tasks if "_" in task.kind)
+
+
+def test_names_are_short_and_countries_have_a_capital():
+    rng = random.Random(1)
+    for has_capital in (True, False):
+        name = agent_articles.draw_name(rng, has_capital)
+        assert len(name) <= agent_articles.MOST_LETTERS
+        assert name[0].isupper() == has_capital
+
+
+@pytest.mark.parametrize(
+    ("result", "value"), [("5000 metres", "5000"), ("0.5升", "0.5"), ("6", "6")]
+)
+def test_the_number_of_a_measure_stands_without_its_unit(result, value):
+    call = agent_tasks.Call("convert", {})
+    task = agent_tasks.Task("?", "en", "convert", calls=(call,))
+    assert agent_rows.value_of(task, result) == value
