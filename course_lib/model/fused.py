@@ -32,7 +32,7 @@ PACKED = "packed_rows"  # its name among transformers' attention functions
 SLICE = 2**24  # logits in a slice: 64 MiB in fp32
 HAS_TRITON = importlib.util.find_spec("triton") is not None
 # torch 2.11 needs no word for it when several query heads share one key head
-SHARED_HEADS = {"enable_gqa": True} & inspect.signature(varlen.varlen_attn).parameters.keys()
+SHARED_HEADS = {"enable_gqa"} & inspect.signature(varlen.varlen_attn).parameters.keys()
 
 
 # --- adapter layers ------------------------------------------------------------------------------
