@@ -1,13 +1,13 @@
-"""`tunebook homework`: make exercises from solutions."""
+"""`tunebook homework`: make exercises from solutions; look whether grading is safe here."""
 
 from typing import Annotated
 
 import typer
 
 from course_lib.commands import terminal
-from course_lib.errors import DataError
+from course_lib.errors import DataError, EnvironmentProblem
 
-app = typer.Typer(help="Homework: make exercises from solutions.", **terminal.STYLE)
+app = typer.Typer(help="Homework, for instructors: make, doctor.", **terminal.STYLE)
 
 
 @app.command(epilog="Example: tunebook homework make 01 --check")
@@ -36,3 +36,18 @@ def make(
             "Change solutions/ only, then run: tunebook homework make",
         )
     terminal.say(f"exercises/ is what solutions/ makes ({len(names)} looked at).")
+
+
+@app.command(epilog="Example: tunebook homework doctor")
+def doctor() -> None:
+    """Say which isolation works here, by trying to break out of it, and how to get it."""
+    from course_lib.homework import isolation
+
+    findings = isolation.examine()
+    for finding in findings:
+        terminal.say(f"{'ok' if finding.is_ok else '!!'}  {finding.name}: {finding.found}")
+        if finding.next_step:
+            terminal.say(f"    -> {finding.next_step}")
+    if not all(finding.is_ok for finding in findings):
+        raise EnvironmentProblem("Submissions cannot be run safely here.", "See the lines above.")
+    terminal.say("Submissions can be run safely here.")

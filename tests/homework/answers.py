@@ -1,6 +1,10 @@
 """Cells of exercises as namespaces, in this process: for our own answers only."""
 
-from course_lib.homework import cells, lessons
+from collections.abc import Mapping, Sequence
+
+from nbformat import NotebookNode, v4
+
+from course_lib.homework import cells, lessons, make
 
 
 def namespace_of(*sources: str) -> dict:
@@ -25,3 +29,21 @@ def all_checks(lesson: str) -> list:
     """Visible checks, then hidden ones."""
     hidden = lessons.load_hidden(lessons.SOLUTIONS_DIR / lesson)
     return [*lessons.visible_checks(lesson).values(), *hidden.values()]
+
+
+def handed_in(lesson: str, changes: Mapping[str, str], extra: Sequence[str] = ()) -> NotebookNode:
+    """The right answers as a learner would hand them in, changed.
+
+    Args:
+        lesson: whose exercise.
+        changes: other sources, by the cell's id.
+        extra: code cells at the end.
+    """
+    source = cells.read_notebook(lessons.SOLUTIONS_DIR / lesson / lessons.NOTEBOOK_NAME)
+    made = make.release(source)
+    for cell, original in zip(made.cells, source.cells, strict=True):
+        lines = original.source.splitlines()
+        kept = "\n".join(line for line in lines if line.strip() not in (cells.BEGIN, cells.END))
+        cell.source = changes.get(cell.id, kept)
+    made.cells += [v4.new_code_cell(text, id=f"own{n}") for n, text in enumerate(extra)]
+    return made

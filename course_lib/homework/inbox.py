@@ -1,0 +1,199 @@
+"""Find the notebooks in a folder or a zip of submissions, whatever else lies there.
+
+Nothing is ever unpacked to a disk: a member of a zip is read up to a limit, and its name is only
+looked at to know whose it is.
+"""
+
+import csv
+import json
+import re
+import stat
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from course_lib.errors import DataError
+
+LARGEST_NOTEBOOK = 20 * 2**20  # bytes
+LARGEST_ZIP = 2**30  # bytes of all that is read from one zip
+MOST_MEMBERS = 20_000
+BROKEN = (zipfile.BadZipFile, zlib.error, RuntimeError, OSError, EOFError, ValueError)
+SKIPPED = ("__MACOSX", ".ipynb_checkpoints", ".git")
+# Moodle: a folder "Name_123_assignsubmission_file_"; Canvas: "name_123_456_exercise.ipynb".
+# Otherwise: the name of the first folder, or of the file up to its first "_".
+DEFAULT_PATTERN = (
+    r"(?P<student>[^/]+?(?=_\d+_assignsubmission[^/]*/)|[^/]+(?=/)"
+    r"|(?:(?!\.(?i:ipynb|zip)$)[^/_])+)"
+)
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file that somebody handed in.
+
+    Args:
+        student: whose it is.
+        place: where it lay, for notes.
+        content: its bytes; empty when there is a problem.
+        changed: when it was last changed, to find the newest of several.
+        problem: why it cannot be read, or empty.
+    """
+
+    student: str
+    place: str
+    content: bytes = b""
+    changed: float = 0
+    problem: str = ""
+
+
+def read_inbox(path: Path, pattern: str = DEFAULT_PATTERN) -> dict[str, list[Upload]]:
+    """All uploads, by student, the newest first.
+
+    Args:
+        path: a folder or a zip; a folder may hold zips.
+        pattern: a regular expression with a group `student`, for paths below the inbox.
+
+    Raises:
+        DataError: the inbox does not exist, holds no notebook, or the pattern is wrong.
+    """
+    try:
+        finder = re.compile(pattern)
+        finder.groupindex["student"]
+    except (re.error, KeyError) as error:
+        raise DataError(
+            f"The pattern {pattern!r} cannot be used: {error}.",
+            "Write a regular expression with a group (?P<student>...).",
+        ) from error
+    if not path.exists():
+        raise DataError(f"{path} does not exist.", "Name the folder or zip of submissions.")
+    found: dict[str, list[Upload]] = {}
+    for upload in _uploads(path, finder):
+        found.setdefault(upload.student, []).append(upload)
+    if not found:
+        raise DataError(f"There is no notebook in {path}.", "Submissions are .ipynb files.")
+    order = sorted(found, key=str.casefold)
+    return {s: sorted(found[s], key=lambda u: (bool(u.problem), -u.changed)) for s in order}
+
+
+def read_roster(path: Path) -> list[str]:
+    """The students of a course, from the first column of a CSV file.
+
+    Args:
+        path: the file; a first line that says "student" is its head.
+
+    Raises:
+        DataError: it is missing or not UTF-8.
+    """
+    try:
+        rows = list(csv.reader(path.read_text("utf-8-sig").splitlines()))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: {error}.", "Give a CSV file, saved as UTF-8.") from error
+    names = [row[0].strip() for row in rows if row and row[0].strip()]
+    return names[1:] if names and names[0].lower() in ("student", "id") else names
+
+
+def decode_notebook(content: bytes) -> str:
+    """The text of a notebook file: UTF-8 or UTF-16, with or without a mark at its start.
+
+    Args:
+        content: the file's bytes.
+
+    Raises:
+        ValueError: it is empty or in another encoding.
+    """
+    if not content.strip():
+        raise ValueError("the file is empty")
+    try:
+        return content.decode(json.detect_encoding(content))
+    except UnicodeDecodeError as error:
+        raise ValueError("the file is neither UTF-8 nor UTF-16") from error
+
+
+def _uploads(path: Path, finder: re.Pattern[str]) -> Iterator[Upload]:
+    if path.is_file():
+        yield from _zip_uploads(path, "", finder)
+        return
+    for file in sorted(path.rglob("*")):
+        place = file.relative_to(path).as_posix()
+        suffix = file.suffix.lower()
+        if suffix not in (".ipynb", ".zip") or _is_skipped(place):
+            continue
+        state = file.lstat()  # a link could lead to any file of the grader's machine
+        if not stat.S_ISREG(state.st_mode):
+            if not stat.S_ISDIR(state.st_mode):
+                yield _problem(place, finder, "it is a link or no ordinary file")
+        elif suffix == ".zip":
+            yield from _zip_uploads(file, place, finder)
+        elif state.st_size > LARGEST_NOTEBOOK:
+            yield _problem(place, finder, _too_large())
+        else:
+            student = _student(place, finder)
+            yield Upload(student, place, file.read_bytes(), state.st_mtime)
+
+
+def _zip_uploads(path: Path, place: str, finder: re.Pattern[str]) -> Iterator[Upload]:
+    """Notebooks of a zip; a zip inside the inbox belongs to whom its own name says."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            if len(members) > MOST_MEMBERS:
+                raise ValueError(f"more than {MOST_MEMBERS:,} files in it")
+            yield from _member_uploads(archive, members, place, finder)
+    except BROKEN as error:
+        if not place:
+            raise DataError(f"{path}: {error}.", "Give a folder, or a zip that opens.") from error
+        yield _problem(place, finder, f"the zip cannot be read: {error}")
+
+
+def _member_uploads(
+    archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], outer: str, finder: re.Pattern[str]
+) -> Iterator[Upload]:
+    left = LARGEST_ZIP
+    for member in members:
+        place = f"{outer}/{member.filename}" if outer else member.filename
+        if not member.filename.lower().endswith(".ipynb") or _is_skipped(place):
+            continue
+        if _leads_out(member.filename):
+            yield _problem(outer or PurePosixPath(place).name, finder, "its path leads out")
+            continue
+        student = _student(outer or place, finder)
+        try:
+            with archive.open(member) as file:  # stops at the limit, whatever the zip promises
+                content = file.read(LARGEST_NOTEBOOK + 1)
+        except BROKEN as error:
+            yield Upload(student, place, problem=f"it cannot be unpacked: {error}")
+            continue
+        left -= len(content)
+        if len(content) > LARGEST_NOTEBOOK or left < 0:
+            yield Upload(student, place, problem=_too_large())
+        else:
+            changed = sum(n * f for n, f in zip(member.date_time, _WEIGHTS, strict=True))
+            yield Upload(student, place, content, changed)
+
+
+_WEIGHTS = (32140800, 2678400, 86400, 3600, 60, 1)  # year to second: only their order counts
+
+
+def _leads_out(name: str) -> bool:
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    return ".." in parts or name.startswith(("/", "\\")) or ":" in (parts[0] if parts else "")
+
+
+def _is_skipped(place: str) -> bool:
+    return any(part in SKIPPED or part.startswith("._") for part in place.split("/"))
+
+
+def _student(place: str, finder: re.Pattern[str]) -> str:
+    found = finder.match(place)
+    name = found["student"] if found and found["student"] else PurePosixPath(place).stem
+    return name.strip()[:100] or "unnamed"
+
+
+def _problem(place: str, finder: re.Pattern[str], problem: str) -> Upload:
+    return Upload(_student(place, finder), place, problem=problem)
+
+
+def _too_large() -> str:
+    return f"it is larger than {LARGEST_NOTEBOOK // 2**20} MiB"
