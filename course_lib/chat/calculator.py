@@ -38,6 +38,8 @@ def calculate(expression: str) -> str:
         raise ValueError(
             "the expression is empty" if not text else f"more than {MAX_CHARS} characters"
         )
+    if not text.isprintable():
+        raise ValueError(f"{expression[:40]!r} is no calculation: it holds control characters")
     evaluator = simpleeval.SimpleEval(OPERATORS, FUNCTIONS, {"pi": math.pi, "e": math.e})
     evaluator.nodes = {kind: evaluator.nodes[kind] for kind in _NODES}
     try:
