@@ -231,7 +231,7 @@ def _arguments(job: Job) -> TrainingArguments:
 
 
 def _checkpointing_arguments(config: TrainConfig) -> dict[str, bool]:
-    """Transformers 5.18 renamed the switch, and warns about the old name."""
+    """Newer releases of transformers renamed the switch; 5.20, for Python 3.10, knows the old name."""
     names = {field.name for field in dataclasses.fields(TrainingArguments)}
     name = "activation_checkpointing"
     name = name if name in names else "gradient_checkpointing"

@@ -123,7 +123,7 @@ def test_a_lean_step_has_the_loss_and_gradients_of_the_plain_one(
     expected = plain(**batch).loss
     expected.backward()
     if has_checkpoints:
-        lean.activation_checkpointing_enable({"use_reentrant": False})
+        lean.gradient_checkpointing_enable({"use_reentrant": False})
     step = kernels.speed_up(lean, kernels.Kernels(adapters=True, lean_loss=True), 2, 16)
     loss = step(**batch)
     loss.backward()
@@ -184,7 +184,7 @@ def test_a_recomputed_block_leaves_out_its_last_product(batch, monkeypatch):
     weight_of = fused.dense_weight
     monkeypatch.setattr(fused, "dense_weight", lambda *w: (made.append(1), weight_of(*w))[1])
     model = adapted()
-    model.activation_checkpointing_enable({"use_reentrant": False})
+    model.gradient_checkpointing_enable({"use_reentrant": False})
     fused.fuse_adapters(model)
     model(**batch).loss.backward()
     assert len(made) == 6 * (7 + 6 + 7)
@@ -365,7 +365,7 @@ def test_a_step_of_each_captured_family_asks_for_no_number(family):
     with FakeTensorMode():
         model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
         fused.use_packed_attention(model)
-        model.activation_checkpointing_enable({"use_reentrant": False})
+        model.gradient_checkpointing_enable({"use_reentrant": False})
         step = captured.LeanStep.__new__(captured.LeanStep)
         step.base = model.train()
         ids = torch.zeros(2, 16, dtype=torch.long)

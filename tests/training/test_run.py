@@ -1,3 +1,4 @@
+import importlib.metadata
 import json
 import os
 import re
@@ -76,7 +77,7 @@ def test_the_config_in_the_folder_is_the_whole_config(full_run):
 
 def test_the_environment_says_what_the_numbers_depend_on(full_run):
     environment = json.loads((full_run / "environment.json").read_text("utf-8"))
-    assert environment["packages"]["torch"] == torch.__version__
+    assert environment["packages"]["torch"] == importlib.metadata.version("torch")
     assert environment["base_fingerprint"] == adapters.base_fingerprint("pico-chat")
     assert environment["gpu"] is None
     assert environment["threads"] == 1
