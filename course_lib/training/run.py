@@ -231,7 +231,7 @@ def _arguments(job: Job) -> TrainingArguments:
 
 
 def _checkpointing_arguments(config: TrainConfig) -> dict[str, bool]:
-    """Newer releases of transformers renamed the switch; 5.20, for Python 3.10, knows the old name."""
+    """Newer releases renamed the switch; transformers 5.20, for Python 3.10, has the old name."""
     names = {field.name for field in dataclasses.fields(TrainingArguments)}
     name = "activation_checkpointing"
     name = name if name in names else "gradient_checkpointing"
