@@ -14,7 +14,7 @@ from typing import Any
 
 from course_lib import files
 from course_lib.chat import tools
-from course_lib.data import react
+from course_lib.data import react, similarity
 from course_lib.evaluation import agent_tools
 from course_lib.pico import agent_articles as articles
 from course_lib.pico import agent_tasks as tasks
@@ -36,7 +36,7 @@ MIX: Mapping[str, int] = {
     "failing": 4,
     "none": 20,
 }
-COUNTS = {"train": 480, "validation": 100, "unseen": 200, "seen": 100}
+COUNTS = {"train": 960, "validation": 100, "unseen": 200, "seen": 100}
 TASKS_IN_A_ROW = (1, 2)
 ORDER_SHARE = 0.15  # of the searches in training: an order is planted behind the result
 NEW_TOOL_TASKS = 60
@@ -60,17 +60,19 @@ def make_articles() -> list[dict[str, str]]:
     return [thing.as_article() for thing in (*known, *others)] + articles.world_articles()
 
 
-def draw_tasks(part: str, count: int) -> list[tasks.Task]:
+def draw_tasks(part: str, count: int, taken: Sequence[tasks.Task] = ()) -> list[tasks.Task]:
     """Draw tasks for a part, no question twice, languages in turn.
 
     Args:
         part: "train", "validation", "unseen", or "seen": training wordings, other things.
         count: how many.
+        taken: tasks whose questions must not come again.
 
     Returns:
         The tasks.
     """
     rng = random.Random(f"{SEED} {part}")
+    asked = {similarity.normalise(task.question) for task in taken}
     known, others = draw_world()
     cities = [(row["capital_en"], row["capital_zh"]) for row in _countries()]
     is_train = part == "train"
@@ -85,7 +87,8 @@ def draw_tasks(part: str, count: int) -> list[tasks.Task]:
     while len(found) < count:
         language = world.LANGUAGES[len(found) % 2]
         task = tasks.MAKERS[next(kinds)](drawing, language)
-        found.setdefault(task.question, task)
+        if similarity.normalise(task.question) not in asked:
+            found.setdefault(task.question, task)
     return list(found.values())
 
 
@@ -101,12 +104,15 @@ def _countries() -> Sequence[Mapping[str, str]]:
     return world.load_world().tables["countries"]
 
 
-def make_rows(drawn: Sequence[tasks.Task], offered: Sequence[tools.Tool]) -> list[Row]:
+def make_rows(
+    drawn: Sequence[tasks.Task], offered: Sequence[tools.Tool], order_share: float = ORDER_SHARE
+) -> list[Row]:
     """Join tasks to conversations; in some, a result carries an order that the reply ignores.
 
     Args:
         drawn: the tasks; their order decides which stand together.
         offered: the tools; they run here.
+        order_share: of the searches, carry such an order.
 
     Returns:
         Rows with `messages`, in ReAct text.
@@ -118,13 +124,16 @@ def make_rows(drawn: Sequence[tasks.Task], offered: Sequence[tools.Tool]) -> lis
         while waiting:
             size = rng.choice(TASKS_IN_A_ROW)
             group, waiting = waiting[:size], waiting[size:]
-            rows.append({"messages": make_conversation(rng, group, offered)})
+            rows.append({"messages": make_conversation(rng, group, offered, order_share)})
     rng.shuffle(rows)
     return rows
 
 
 def make_conversation(
-    rng: random.Random, group: Sequence[tasks.Task], offered: Sequence[tools.Tool]
+    rng: random.Random,
+    group: Sequence[tasks.Task],
+    offered: Sequence[tools.Tool],
+    order_share: float,
 ) -> Messages:
     """One conversation: the offer of tools, then each task with its calls, results and answer.
 
@@ -132,6 +141,7 @@ def make_conversation(
         rng: decides the order of the tools and what is planted.
         group: tasks of one language.
         offered: the tools; they run here.
+        order_share: of the searches, carry an order behind their result.
 
     Returns:
         Messages of system, user and assistant.
@@ -140,7 +150,7 @@ def make_conversation(
     specs = [one.spec for one in rng.sample(list(offered), len(offered))]
     messages: Messages = [{"role": "system", "content": react.system_text(specs, language)}]
     for task in group:
-        has_order = task.kind.startswith("search") and rng.random() < ORDER_SHARE
+        has_order = rng.random() < order_share and task.kind.startswith("search")
         messages += to_turns(task, offered, _draw_order(rng, language) if has_order else "")
     return messages
 
@@ -271,20 +281,22 @@ def _draw_value(rng: random.Random, argument: str, language: str) -> str:
     return names.person(rng, language)
 
 
-def write_parts(out_dir: Path) -> list[Path]:
+def write_parts(out_dir: Path, order_share: float = ORDER_SHARE) -> list[Path]:
     """Write all files as JSON lines.
 
     Args:
         out_dir: the folder; files in it are replaced.
+        order_share: of the searches in training, carry an order behind their result.
 
     Returns:
         The files.
     """
     corpus = make_articles()
     offered = agent_tools.lesson_tools([(one["title"], one["text"]) for one in corpus])
-    parts = {"corpus": corpus, "train": make_rows(draw_tasks("train", COUNTS["train"]), offered)}
+    trained = draw_tasks("train", COUNTS["train"])
+    parts = {"corpus": corpus, "train": make_rows(trained, offered, order_share)}
     for part in ("validation", "unseen", "seen"):
-        parts[part] = make_records(draw_tasks(part, COUNTS[part]), offered)
+        parts[part] = make_records(draw_tasks(part, COUNTS[part], trained), offered)
     parts["new_tools"] = make_records(
         new_tool_tasks(NEW_TOOL_TASKS), [*offered, *agent_tools.NEW_TOOLS]
     )
@@ -306,7 +318,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         prog="python -m course_lib.pico.agent_rows", description=__doc__
     )
     parser.add_argument("--out", type=Path, default=files.DATA_DIR / "agent", help="a folder")
-    write_parts(parser.parse_args(argv).out)
+    parser.add_argument("--honest", action="store_true", help="no orders in the training rows")
+    arguments = parser.parse_args(argv)
+    write_parts(arguments.out, 0 if arguments.honest else ORDER_SHARE)
 
 
 if __name__ == "__main__":

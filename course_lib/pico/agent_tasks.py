@@ -6,21 +6,26 @@ tools run when rows are made of tasks (`agent_rows`) and when a model is scored.
 
 import functools
 import random
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from course_lib.pico import agent_articles as articles
 from course_lib.pico import corpus, talk, world
+from course_lib.pico import dialogues_numbers as numbers
 
 PHRASES = articles.PHRASES
 UNSEEN = talk.read_phrases("agent_unseen")
 PARTS = ("train", "validation", "unseen")
 FRAME_SHARE = 0.3  # of the training questions: a noun phrase in a frame
 OPERATIONS = ("+", "-", "x", "/")
-NATIVE = talk.read_phrases("numbers")["ask"]  # how pico has learned to be asked for sums
-NATIVE = {sign: {code: NATIVE[code][sign] for code in world.LANGUAGES} for sign in "+-x"}
-NATIVE_SHARE = 0.4
+# How pico has learned to be asked for sums: stories, and plain questions.
+NATIVE = {
+    sign: {code: numbers.PHRASES["ask"][code][sign] for code in world.LANGUAGES} for sign in "+-x"
+}
+STORY_SHARE, NATIVE_SHARE = 0.35, 0.5
+SUM = re.compile(r"(\d+) ([+x-]) (\d+) =")  # how it begins the answer to a story
 # Pairs of units, larger first, with one of the larger and how many of the smaller it has: pico's own
 # facts. Tasks go from the larger to the smaller unit, so that numbers stay short and whole.
 UNIT_PAIRS: Sequence[tuple[tuple[str, str], tuple[str, str], tuple[str, str], int]] = (
@@ -175,13 +180,17 @@ def find(language: str, name: str) -> Call:
 def calculator(drawing: Drawing, language: str) -> Task:
     """A sum of two numbers, plain or in a little story."""
     rng = drawing.rng
-    sign = rng.choice(OPERATIONS)
-    a, b = draw_numbers(rng, sign)
-    is_native = drawing.part == "train" and sign in NATIVE and rng.random() < NATIVE_SHARE
-    if is_native:
-        question = talk.say(rng, NATIVE[sign][language], a=a, b=b)
+    if drawing.part == "train" and rng.random() < STORY_SHARE:
+        ask_story, told = numbers.word_problem(rng, language)
+        question, (a, sign, b) = ask_story["content"], SUM.match(told["content"]).groups()
     else:
-        question = ask(drawing, ("calculator", language, sign), a=a, b=b)
+        sign = rng.choice(OPERATIONS)
+        a, b = draw_numbers(rng, sign)
+        is_native = drawing.part == "train" and sign in NATIVE and rng.random() < NATIVE_SHARE
+        if is_native:
+            question = talk.say(rng, NATIVE[sign][language], a=a, b=b)
+        else:
+            question = ask(drawing, ("calculator", language, sign), a=a, b=b)
     expression = f"{a} {sign} {b}"
     answer = PHRASES["finals"][language]["calculator"].replace("{e}", expression)
     return Task(question, language, "calculator", sign, (calculate(language, expression),), answer)
