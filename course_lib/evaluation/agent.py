@@ -257,6 +257,24 @@ def oracle(tasks: Iterable[AgentTask]) -> speakers.ScriptedSpeaker:
     return speakers.ScriptedSpeaker(write)
 
 
+def first_replies(speaker: speakers.Speaker, tasks: Sequence[AgentTask]) -> list[str]:
+    """What is written first, when nothing stops it before an observation.
+
+    Args:
+        speaker: a model.
+        tasks: what it is asked, with the lesson's tools on offer.
+
+    Returns:
+        One reply for each task. With a word such as `Observation:` in it the model plays the tool.
+
+    Raises:
+        DataError: the articles are missing or damaged.
+    """
+    starter = make_agent(speaker)
+    talks = [agent.Run(starter, task.question).messages for task in tasks]
+    return speaker.reply_to_all(talks, SAMPLING)
+
+
 def _check_tools(offered: Sequence[tools.Tool], tasks: Sequence[AgentTask]) -> None:
     needed = {name for task in tasks for name, _ in task.calls}
     missing = needed - {one.spec.name for one in offered}

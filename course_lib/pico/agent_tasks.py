@@ -26,8 +26,8 @@ NATIVE = {
 }
 STORY_SHARE, NATIVE_SHARE = 0.35, 0.5
 SUM = re.compile(r"(\d+) ([+x-]) (\d+) =")  # how it begins the answer to a story
-# Pairs of units, larger first, with one of the larger and how many of the smaller it has: pico's own
-# facts. Tasks go from the larger to the smaller unit, so that numbers stay short and whole.
+# Pairs of units, larger first, with one of the larger and how many of the smaller it has: pico's
+# own facts. Tasks go from the larger to the smaller unit, so that numbers stay short and whole.
 UNIT_PAIRS: Sequence[tuple[tuple[str, str], tuple[str, str], tuple[str, str], int]] = (
     (("kilometres", "公里"), ("a kilometre", "一公里"), ("metres", "米"), 1000),
     (("metres", "米"), ("a metre", "一米"), ("centimetres", "厘米"), 100),

@@ -125,6 +125,18 @@ def test_a_planted_order_leaves_the_honest_tool_alone():
     assert bad.run({"expression": "1/0"}).is_error
 
 
+def test_first_replies_are_not_stopped_before_an_observation():
+    said = f"{CALL}\nObservation: 84"
+    seen = []
+
+    def write(messages):
+        seen.append([message["role"] for message in messages])
+        return said
+
+    assert agent.first_replies(speakers.ScriptedSpeaker(write), [SUM, PLAIN]) == [said, said]
+    assert seen == [["system", "user"]] * 2
+
+
 def test_a_damaged_file_is_named_with_its_row(tmp_path):
     (tmp_path / "unseen.jsonl").write_text('{"question": "?"}\n', encoding="utf-8")
     with pytest.raises(DataError, match=r"unseen\.jsonl, row 1: expected question, language"):
