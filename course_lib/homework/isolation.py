@@ -73,6 +73,8 @@ def choose(is_unsafe: bool = False) -> Isolation:
     Raises:
         EnvironmentProblem: nothing here keeps submissions apart.
     """
+    if sys.platform == "win32":
+        raise EnvironmentProblem("Grading does not run on Windows.", "Use WSL2 or a container.")
     if is_unsafe:
         return "none"
     problems = [finding for finding in examine() if not finding.is_ok]

@@ -63,7 +63,7 @@ def judge_reply(name: str, before: Any, after: Any, answer: Any) -> Any:
 
 def not_defined(name: str) -> NotStarted:
     """There is no function of this name."""
-    return NotStarted(f"There is no {name} yet: run the cell that defines it first.")
+    return NotStarted(f"there is no {name} yet; run the cell that defines it first.")
 
 
 def stopped(name: str, kind: str, text: str, detail: str) -> Wrong:
@@ -76,9 +76,7 @@ def stopped(name: str, kind: str, text: str, detail: str) -> Wrong:
         detail: the traceback.
     """
     if kind == "NotImplementedError":
-        return NotStarted(
-            f"{name} is not started: replace the line `raise NotImplementedError`.", detail
-        )
+        return NotStarted("replace the line `raise NotImplementedError` by your own code.", detail)
     words = f"{kind}: {text}" if text else kind
     return Wrong(f"{name} stopped with {words[:LONGEST_ERROR]}", detail)
 

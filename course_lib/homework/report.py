@@ -54,8 +54,10 @@ def write_reports(exam: Exam, results: Sequence[Result], out_dir: Path) -> list[
     for name, text in tables.items():
         write_atomic(out_dir / name, text)
     for result in results:
+        path = out_dir / "students" / f"{safe_name(result.student)}.html"
         page = student_page(exam, result)
-        write_atomic(out_dir / "students" / f"{safe_name(result.student)}.html", page)
+        if not path.is_file() or path.read_text("utf-8") != page:
+            write_atomic(path, page)
     return [out_dir / name for name in tables]
 
 

@@ -72,10 +72,9 @@ class Runner:
         while self._box is None:
             if time.monotonic() > self._end:
                 raise Crashed(f"the whole notebook took more than {self._limits.whole_s:g} s")
-            box = Box(self._isolation, self._limits)
-            box.wait_until_ready()
-            self._box = box
-            self._run_cells(box)
+            self._box = Box(self._isolation, self._limits)  # closed by `close`, whatever follows
+            self._box.wait_until_ready()
+            self._run_cells(self._box)
         return self._box
 
     def _run_cells(self, box: Box) -> None:

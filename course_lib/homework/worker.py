@@ -62,7 +62,8 @@ def _make_shell() -> InteractiveShell:
 
 def _set_limits(limits: Mapping[str, int]) -> None:
     for name, value in limits.items():
-        if LIMITS.get(name) is not None:
+        has_it = name != "memory" or sys.platform == "linux"  # macOS refuses to limit it
+        if has_it and LIMITS.get(name) is not None:
             hard = resource.getrlimit(LIMITS[name])[1]
             value = value if hard == resource.RLIM_INFINITY else min(value, hard)
             resource.setrlimit(LIMITS[name], (value, value))

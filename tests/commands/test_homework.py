@@ -40,3 +40,10 @@ def test_an_unknown_lesson_is_told(tunebook):
     outcome = tunebook("homework", "make", "77")
     assert outcome.status == 1
     assert "There is no lesson with homework called '77'" in outcome.err
+
+
+@pytest.mark.parametrize("words", [("homework", "make"), ("homework", "doctor"), ("grade",)])
+def test_help_has_an_example(tunebook, words):
+    shown = tunebook(*words, "--help")
+    assert shown.status == 0
+    assert f"Example: tunebook {' '.join(words)}" in shown.out

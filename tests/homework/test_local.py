@@ -46,8 +46,8 @@ def test_plain_data_goes_in_and_comes_out():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (("absent",), "There is no absent yet"),
-        (("unfinished",), "unfinished is not started"),
+        (("absent",), "there is no absent yet"),
+        (("unfinished",), "replace the line"),
     ],
 )
 def test_what_is_not_there_is_not_started(call, message):

@@ -38,8 +38,8 @@ def run(shell, line):
 @pytest.mark.parametrize(
     ("code", "said"),
     [
-        ("", "· build_labels, not started: There is no build_labels yet"),
-        (STUB, "· build_labels, not started: build_labels is not started"),
+        ("", "· build_labels, not started: there is no build_labels yet"),
+        (STUB, "· build_labels, not started: replace the line"),
         (ALL_LOSS, "✗ build_labels, wrong: Every token has loss"),
         (BROKEN, "✗ build_labels, wrong: build_labels stopped with IndexError"),
         (RIGHT, "✓ build_labels: all visible checks pass"),
@@ -156,7 +156,7 @@ def test_the_button_checks_hints_and_tells_why():
     names = {}
     button = check_button.CheckButton("build_labels", names)
     button.check.click()
-    assert "There is no build_labels yet" in button.message.value
+    assert "there is no build_labels yet" in button.message.value
     exec(BROKEN, names)  # noqa: S102
     button.check.click()
     assert "✗ build_labels, wrong" in button.message.value
