@@ -16,7 +16,7 @@ import typer
 from course_lib.commands import chatting, estimates, grading, options, presets, terminal
 from course_lib.commands import data as data_commands
 from course_lib.commands import homework as homework_commands
-from course_lib.errors import ConfigError, TunebookError, UnknownNameError
+from course_lib.errors import ConfigError, TunebookError
 from course_lib.training import config as configs
 from course_lib.training import spread
 
@@ -125,11 +125,8 @@ def list_cfg(
         str, typer.Option("-p", "--pattern", help="A part of the name, or a pattern with *.")
     ] = "",
 ) -> None:
-    """List the presets: ready configs to copy and edit."""
-    names = configs.preset_names(pattern)
-    if not names:
-        raise UnknownNameError("preset", pattern, configs.preset_names())
-    terminal.say("\n".join(names))
+    """List the presets: ready configs to copy and edit, with the memory they need."""
+    terminal.say(presets.list_text(pattern))
 
 
 @app.command("copy-cfg", epilog="Example: tunebook copy-cfg pico_qlora_assistant_e3 .")

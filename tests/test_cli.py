@@ -206,8 +206,37 @@ def test_bad_input_gets_one_clear_error_and_writes_nothing(tunebook, place, line
 
 
 def test_presets_are_listed_and_filtered(tunebook):
-    assert "pico_qlora_assistant_e3\n" in tunebook("list-cfg").out
-    assert tunebook("list-cfg", "-p", "pico*assistant_e3") == (0, "pico_qlora_assistant_e3\n", "")
+    everything = tunebook("list-cfg").out
+    lines = [line.split() for line in everything.splitlines()]
+    # tier by tier: pico's presets, then a line for each model with its sizes
+    titles = [line[0] for line in lines if line and line[0].endswith(":")][:4]
+    assert titles == ["pico:", "small:", "classic:", "cluster:"]
+    assert "pico_qlora_assistant_e3" in [line[0] for line in lines if line]
+    chat = next(line for line in lines if line and line[0] == "internlm2_chat_1_8b")
+    assert (chat[1:3], chat[4], chat[-1]) == (["1.9", "B"], "GiB", "talk")
+    listed = tunebook("list-cfg", "-p", "internlm2_chat_1_8b_qlora")
+    assert (listed.status, listed.err) == (0, "")
+    rows = [line.split() for line in listed.out.splitlines()[2:]]
+    assert [row[0].rsplit("_", 2)[1] for row in rows] == [
+        "assistant", "oasst1", "medqa", "msagent", "alpaca",
+    ]  # fmt: skip
+    assert all(row[-3:] == ["8", "GiB", "GPU"] for row in rows)
+
+
+def test_a_preset_of_a_real_model_is_copied_checked_by_name_and_estimated_offline(
+    tunebook, tmp_path
+):
+    name = "internlm2_chat_1_8b_qlora_oasst1_e3"
+    assert tunebook("copy-cfg", name, tmp_path).status == 0
+    text = (tmp_path / f"{name}.yaml").read_text("utf-8")
+    assert "base_model: internlm/internlm2-chat-1_8b\n" in text
+    assert text.count("#") > 8
+    estimated = tunebook("estimate", tmp_path / f"{name}.yaml")
+    assert estimated.out.startswith("internlm/internlm2-chat-1_8b, 1,889,110,016 weights: qlora")
+    assert tunebook("estimate", "--shape", "glm4_9b_chat").status == 0
+    misspelled = tunebook("check", "internlm2_chat_1_8b_qlora_oast1_e3")
+    assert misspelled.status == 1
+    assert f"Did you mean {name} or" in misspelled.err
 
 
 def test_a_preset_is_copied_with_its_comments_and_passes_the_check(tunebook, tmp_path):

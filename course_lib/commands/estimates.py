@@ -88,7 +88,7 @@ def estimate(
 def _find_shape(
     run: configs.TrainConfig | None, name: str | None, sizes: dict[str, int], tied: bool
 ) -> "Shape":
-    from course_lib.model import shapes
+    from course_lib.model import catalog, shapes
 
     if sizes and name is not None:
         raise ConfigError("--shape names a base, and numbers of another are given.", "Use one.")
@@ -98,9 +98,10 @@ def _find_shape(
             raise ConfigError(f"A shape of your own lacks {', '.join(missing)}.", "Give all six.")
         return shapes.llama_shape(**sizes, tied=tied)
     if name is not None:
-        return shapes.known_shape(name)
+        known = catalog.MODELS.get(name)
+        return known.shape if known else shapes.known_shape(name)
     if run is not None:
-        return shapes.read_shape(run.base_model)
+        return catalog.find_shape(run.base_model)
     raise ConfigError(
         "There is nothing to estimate.",
         f"Name a config, or a base: --shape {', '.join(shapes.KNOWN)}.",

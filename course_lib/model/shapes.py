@@ -1,18 +1,40 @@
 """The sizes of a base model: from its config, from a table of known ones, or from numbers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import prod
 from pathlib import Path
-
-import torch
-from transformers import AutoModelForCausalLM
+from typing import TYPE_CHECKING
 
 from course_lib.errors import ModelError, UnknownNameError
-from course_lib.model import loading
+
+if TYPE_CHECKING:  # what loads torch is imported where a config is read: the table needs none
+    from transformers import PreTrainedConfig
 
 Linear = tuple[str, int, int]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Where the layers of a family of models differ from Llama's.
+
+    Attributes:
+        biases: which of q, k, v and o have a bias.
+        has_qk_norms: queries and keys have norms.
+        has_outer_norms: what attention and the MLP return has a norm, too.
+        has_joined_qkv: queries, keys and values are one layer.
+        has_joined_mlp: the gate and the up projection are one layer.
+    """
+
+    biases: str = ""
+    has_qk_norms: bool = False
+    has_outer_norms: bool = False
+    has_joined_qkv: bool = False
+    has_joined_mlp: bool = False
+
+
+LLAMA = Kind()
 
 
 @dataclass(frozen=True)
@@ -119,6 +141,7 @@ def llama_shape(
     tied: bool = False,
     head_width: int | None = None,
     has_qk_norms: bool = False,
+    kind: Kind = LLAMA,
 ) -> Shape:
     """The shape of a Llama-type model from its numbers.
 
@@ -132,6 +155,7 @@ def llama_shape(
         tied: the output layer is the table of embeddings.
         head_width: numbers in a head; hidden / heads when left out.
         has_qk_norms: queries and keys have norms, as in Qwen3.
+        kind: what else differs from Llama.
 
     Returns:
         The shape.
@@ -143,13 +167,13 @@ def llama_shape(
     numbers |= {"intermediate": intermediate, "vocabulary": vocabulary}
     _check_numbers(numbers, head_width)
     width = head_width or hidden // heads
+    kind = replace(kind, has_qk_norms=has_qk_norms or kind.has_qk_norms)
     names = [f"model.layers.{number}" for number in range(layers)]
     sizes = _block_sizes(hidden, heads * width, kv_heads * width, intermediate)
+    block_others = _block_others(kind, sizes, hidden, width)
+    sizes = _join(sizes, kind)
     others = [("model.embed_tokens.weight", (vocabulary, hidden))]
-    for name in names:
-        norms = {"input_layernorm": hidden, "post_attention_layernorm": hidden}
-        norms |= {"self_attn.q_norm": width, "self_attn.k_norm": width} if has_qk_norms else {}
-        others += [(f"{name}.{norm}.weight", (size,)) for norm, size in norms.items()]
+    others += [(f"{name}.{part}", (size,)) for name in names for part, size in block_others]
     others.append(("model.norm.weight", (hidden,)))
     others += [] if tied else [("lm_head.weight", (vocabulary, hidden))]
     return Shape(
@@ -175,6 +199,35 @@ def _block_sizes(hidden: int, attention: int, key_values: int, intermediate: int
         ("mlp.up_proj", hidden, intermediate),
         ("mlp.down_proj", intermediate, hidden),
     ]
+
+
+def _block_others(
+    kind: Kind, sizes: list[Linear], hidden: int, head_width: int
+) -> list[tuple[str, int]]:
+    """Norms and biases of a block."""
+    norms = {"input_layernorm": hidden, "post_attention_layernorm": hidden}
+    if kind.has_outer_norms:
+        norms |= {"pre_feedforward_layernorm": hidden, "post_feedforward_layernorm": hidden}
+    if kind.has_qk_norms:
+        norms |= {"self_attn.q_norm": head_width, "self_attn.k_norm": head_width}
+    widths = {name: o for name, _, o in sizes}
+    biased = [f"self_attn.{letter}_proj" for letter in kind.biases]
+    return [
+        *((f"{name}.weight", size) for name, size in norms.items()),
+        *((f"{name}.bias", widths[name]) for name in biased),
+    ]
+
+
+def _join(sizes: list[Linear], kind: Kind) -> list[Linear]:
+    """The layers of a block, those that read the same input as one where the family has it so."""
+    queries, keys, values, output, gate, up, down = sizes
+    if kind.has_joined_qkv:
+        width = queries[2] + keys[2] + values[2]
+        attention = [("self_attn.qkv_proj", queries[1], width), output]
+    else:
+        attention = [queries, keys, values, output]
+    joined = ("mlp.gate_up_proj", gate[1], gate[2] + up[2])
+    return [*attention, *([joined] if kind.has_joined_mlp else [gate, up]), down]
 
 
 def _check_numbers(numbers: dict[str, int], head_width: int | None) -> None:
@@ -217,6 +270,8 @@ def read_shape(name: str) -> Shape:
     Raises:
         ModelError: there is no such model, or its config cannot be read.
     """
+    from course_lib.model import loading
+
     path = loading.resolve_model(name)
     config_file = Path(path) / "config.json"
     changed = config_file.stat().st_mtime_ns if config_file.is_file() else 0
@@ -225,12 +280,30 @@ def read_shape(name: str) -> Shape:
 
 @lru_cache(maxsize=8)
 def _read_shape(name: str, path: str, changed: int) -> Shape:
+    from course_lib.model import loading
+
     try:
-        config = loading.read_config(name)
-        with torch.device("meta"):
-            skeleton = AutoModelForCausalLM.from_config(config)
+        return config_shape(loading.read_config(name))
     except loading.NOT_LOADED as error:
         raise loading.load_error(name, error) from error
+
+
+def config_shape(config: "PreTrainedConfig") -> Shape:
+    """The sizes of the model that a config describes: its class is built, without numbers.
+
+    Args:
+        config: of one of transformers' causal language models.
+
+    Returns:
+        The shape.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from course_lib.model import loading
+
+    with torch.device("meta"):
+        skeleton = AutoModelForCausalLM.from_config(config)
     head = skeleton.get_output_embeddings()
     linears = {f"{n}.weight": (n, m) for n, m in loading.linear_layers(skeleton) if m is not head}
     weights = [(n, tuple(weight.shape)) for n, weight in skeleton.named_parameters()]
@@ -264,6 +337,8 @@ def find_targets(shape: Shape, target_modules: str | Sequence[str]) -> list[Line
     """
     if target_modules == "all-linear":
         return list(shape.linears)
+    from course_lib.model import loading
+
     names = [target_modules] if isinstance(target_modules, str) else list(target_modules)
     loading.check_targets([name for name, _, _ in shape.linears], names)
     return [line for line in shape.linears if any(f".{line[0]}".endswith(f".{n}") for n in names)]

@@ -1,8 +1,6 @@
 """The config of a run: every field typed, bounded, with its unit; a preset is a YAML file of it."""
 
-import fnmatch
 import math
-import shutil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,11 +17,11 @@ from pydantic import (
 from course_lib.data import named_templates
 from course_lib.data.masking import LossTurns
 from course_lib.data.packing import Method
-from course_lib.errors import ConfigError, UnknownNameError, nearest
+from course_lib.errors import ConfigError, nearest
 from course_lib.files import write_atomic
-from course_lib.training import yaml_lines
+from course_lib.training import recipes, yaml_lines
 
-PRESET_DIR = Path(__file__).parent / "presets"
+PRESET_DIR = recipes.PRESET_DIR
 LONGEST_NAME = 40  # characters: longer ones are a pasted text, not a name
 JOINERS = "\u200c\u200d"  # invisible, but part of many emoji and of Persian and Indian names
 DataFormat = Literal[
@@ -320,11 +318,9 @@ def preset_names(pattern: str = "") -> list[str]:
         pattern: a part of the name, or a pattern with `*`; empty for all.
 
     Returns:
-        Sorted names.
+        Those for pico first.
     """
-    names = sorted(path.stem for path in PRESET_DIR.glob("*.yaml"))
-    wanted = pattern if "*" in pattern else f"*{pattern}*"
-    return [name for name in names if fnmatch.fnmatch(name, wanted)]
+    return recipes.preset_names(pattern)
 
 
 def load_preset(name: str) -> TrainConfig:
@@ -336,7 +332,7 @@ def load_preset(name: str) -> TrainConfig:
     Raises:
         UnknownNameError: there is no such preset; offers near names.
     """
-    return load_config(preset_path(name))
+    return parse_config(recipes.preset_text(name), preset_path(name))
 
 
 def copy_preset(name: str, dest: Path | str) -> Path:
@@ -353,15 +349,15 @@ def copy_preset(name: str, dest: Path | str) -> Path:
         UnknownNameError: there is no such preset.
         ConfigError: the file exists already; it is not overwritten.
     """
-    source = preset_path(name)
+    text = recipes.preset_text(name)
     dest = Path(dest)
-    target = dest if dest.suffix in (".yaml", ".yml") else dest / f"{source.stem}.yaml"
+    target = dest if dest.suffix in (".yaml", ".yml") else dest / preset_path(name).name
     if target.exists():
         raise ConfigError(
             f"{target} exists already.", "Edit that one, delete it, or give another file name."
         )
     target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
+    write_atomic(target, text)
     return target
 
 
@@ -376,11 +372,8 @@ def _beside(source: DataSource, folder: Path) -> DataSource:
 
 
 def preset_path(name: str) -> Path:
-    """Where a preset is; UnknownNameError when there is none."""
-    path = PRESET_DIR / f"{name.removesuffix('.yaml')}.yaml"
-    if not path.is_file():
-        raise UnknownNameError("preset", name, preset_names(), "tunebook list-cfg")
-    return path
+    """Where a preset is, or would be; UnknownNameError when there is none."""
+    return recipes.preset_path(name)
 
 
 def _explain(problem: dict[str, Any]) -> tuple[str, str]:

@@ -19,7 +19,7 @@ import yaml
 from course_lib.errors import ConfigError
 from course_lib.files import write_atomic
 from course_lib.training import config as configs
-from course_lib.training import yaml_lines
+from course_lib.training import recipes, yaml_lines
 from course_lib.training.config import TrainConfig
 
 Kind = Literal["choice", "switch", "number", "text", "lines", "targets", "yaml"]
@@ -83,9 +83,10 @@ def open_start(source: str | Path, preset: str = "") -> Start:
         ConfigError: the file is missing or is not YAML.
     """
     path = Path(source)
-    if path.suffix not in (".yaml", ".yml"):
-        path = configs.preset_path(str(source))
-    text = yaml_lines.read_text(path)
+    if path.suffix in (".yaml", ".yml"):
+        text = yaml_lines.read_text(path)
+    else:
+        path, text = configs.preset_path(str(source)), recipes.preset_text(str(source))
     values = yaml_lines.read_values(text, path)
     if not preset:
         preset = path.stem if path.stem in configs.preset_names() else ""
@@ -341,7 +342,7 @@ def difference(start: Start, text: str, name: str = "yours") -> str:
     """
     before, label = start.text, start.name
     if start.preset:
-        before, label = yaml_lines.read_text(configs.preset_path(start.preset)), start.preset
+        before, label = recipes.preset_text(start.preset), start.preset
     lines = difflib.unified_diff(
         before.splitlines(), text.splitlines(), label, name, lineterm="", n=1
     )

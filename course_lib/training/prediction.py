@@ -9,9 +9,9 @@ import psutil
 import torch
 
 from course_lib.errors import DataError
-from course_lib.model import engines, estimate, kernels, loading, shapes
+from course_lib.model import catalog, engines, estimate, kernels, loading, shapes
 from course_lib.model.setting import Setting
-from course_lib.training import plan, rows
+from course_lib.training import needs, plan, rows
 from course_lib.training.config import TrainConfig
 from course_lib.training.spread import ONE_PROCESS, STRATEGIES, Spread
 
@@ -107,7 +107,7 @@ class Predictor:
             TunebookError: what training would refuse: base model, layers, data, warm-up.
         """
         self.field = "base_model"
-        shape = shapes.read_shape(config.base_model)
+        shape = catalog.find_shape(config.base_model)
         self.field = "target_modules"
         trainable = shapes.adapter_weights(shape, config.r, config.target_modules)
         self.field = "bits"
@@ -168,23 +168,7 @@ def setting_of(config: TrainConfig, how: Spread = ONE_PROCESS) -> Setting:
     Raises:
         ConfigError: the values do not go together, such as ZeRO-3 with 4 bits.
     """
-    rows = config.per_device_train_batch_size
-    return Setting(
-        method="qlora" if config.bits == 4 else "lora",
-        bits=config.bits,
-        length=config.max_length,
-        rows=rows,
-        r=config.r,
-        target_modules=config.target_modules,
-        lora_dropout=config.lora_dropout,
-        gradient_checkpointing=config.gradient_checkpointing,
-        micro_batches=config.gradient_accumulation_steps,
-        # padding is a row of its own to attention
-        is_packed=config.packing != "none" or rows > 1,
-        optimizer=config.optim,
-        engine=_engine_of(config, how),
-        **spread_fields(how),
-    )
+    return needs.setting_with(config, _engine_of(config, how), **spread_fields(how))
 
 
 def _engine_of(config: TrainConfig, how: Spread) -> engines.Engine:
