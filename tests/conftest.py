@@ -1,6 +1,7 @@
 """Fixtures that many tests share; none needs a network."""
 
 import io
+import os
 import sys
 from typing import NamedTuple
 
@@ -8,6 +9,9 @@ import hypothesis
 import pytest
 
 from course_lib import cli, files
+
+# In models of this size more threads only wait for each other. Torch reads it when it is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A busy machine must not turn a slow example into a failure.
 hypothesis.settings.register_profile("tunebook", deadline=None)

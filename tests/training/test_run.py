@@ -31,15 +31,6 @@ CHECKPOINT_FILES = {
 TORCH_FILES = {"optimizer.pt", "rng_state.pth", "scheduler.pt"}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """As in the runs themselves: more would only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 # --- the folder that a run leaves ---
 
 
