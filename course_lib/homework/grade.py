@@ -175,7 +175,7 @@ def _grade_or_keep(exam: Exam, student: str, uploads: Sequence[Upload], out_dir:
     parts = [exam.key, student, *(u.place + u.problem for u in uploads)]
     digest = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass"))
     for upload in uploads:
-        digest.update(hashlib.sha256(upload.content).digest())
+        digest.update(hashlib.sha256(_bytes_of(upload)).digest())
     kept = _read_result(path)
     if kept is not None and kept.key == digest.hexdigest():
         return kept
@@ -194,6 +194,14 @@ def _grade_or_keep(exam: Exam, student: str, uploads: Sequence[Upload], out_dir:
     result = Result(**{**asdict(result), **changes})
     write_atomic(path, json.dumps(asdict(result), indent=1) + "\n")
     return result
+
+
+def _bytes_of(upload: Upload) -> bytes:
+    """For the key: what cannot be read stands for itself by its place and problem."""
+    try:
+        return upload.read()
+    except ValueError as error:
+        return str(error).encode("utf-8", "replace")
 
 
 def _read_result(path: Path) -> Result | None:
@@ -238,10 +246,8 @@ def grade_student(exam: Exam, student: str, uploads: Sequence[Upload]) -> Result
 
 
 def _parse(upload: Upload) -> nbformat.NotebookNode:
-    if upload.problem:
-        raise ValueError(upload.problem)
     try:
-        return cells.parse_notebook(inbox.decode_notebook(upload.content))
+        return cells.parse_notebook(inbox.decode_notebook(upload.read()))
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
 

@@ -10,8 +10,10 @@ import re
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from course_lib.errors import DataError
@@ -36,16 +38,29 @@ class Upload:
     Args:
         student: whose it is.
         place: where it lay, for notes.
-        content: its bytes; empty when there is a problem.
+        load: reads its bytes; asked when it is graded, so that a large inbox needs little memory.
         changed: when it was last changed, to find the newest of several.
-        problem: why it cannot be read, or empty.
+        problem: why it is not read at all, or empty.
     """
 
     student: str
     place: str
-    content: bytes = b""
+    load: Callable[[], bytes] = bytes
     changed: float = 0
     problem: str = ""
+
+    def read(self) -> bytes:
+        """Its bytes.
+
+        Raises:
+            ValueError: it cannot be read; says why.
+        """
+        if self.problem:
+            raise ValueError(self.problem)
+        try:
+            return self.load()
+        except BROKEN as error:
+            raise ValueError(f"it cannot be read: {error}") from error
 
 
 def read_inbox(path: Path, pattern: str = DEFAULT_PATTERN) -> dict[str, list[Upload]]:
@@ -130,7 +145,7 @@ def _uploads(path: Path, finder: re.Pattern[str]) -> Iterator[Upload]:
             yield _problem(place, finder, _too_large())
         else:
             student = _student(place, finder)
-            yield Upload(student, place, file.read_bytes(), state.st_mtime)
+            yield Upload(student, place, file.read_bytes, state.st_mtime)
 
 
 def _zip_uploads(path: Path, place: str, finder: re.Pattern[str]) -> Iterator[Upload]:
@@ -138,9 +153,9 @@ def _zip_uploads(path: Path, place: str, finder: re.Pattern[str]) -> Iterator[Up
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-            if len(members) > MOST_MEMBERS:
-                raise ValueError(f"more than {MOST_MEMBERS:,} files in it")
-            yield from _member_uploads(archive, members, place, finder)
+        if len(members) > MOST_MEMBERS:
+            raise ValueError(f"more than {MOST_MEMBERS:,} files in it")
+        yield from _member_uploads(path, members, place, finder)
     except BROKEN as error:
         if not place:
             raise DataError(f"{path}: {error}.", "Give a folder, or a zip that opens.") from error
@@ -148,32 +163,39 @@ def _zip_uploads(path: Path, place: str, finder: re.Pattern[str]) -> Iterator[Up
 
 
 def _member_uploads(
-    archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], outer: str, finder: re.Pattern[str]
+    path: Path, members: list[zipfile.ZipInfo], outer: str, finder: re.Pattern[str]
 ) -> Iterator[Upload]:
     left = LARGEST_ZIP
     for member in members:
         place = f"{outer}/{member.filename}" if outer else member.filename
-        if not member.filename.lower().endswith(".ipynb") or _is_skipped(place):
+        is_zip = member.filename.lower().endswith(".zip")
+        if _is_skipped(place) or not (is_zip or member.filename.lower().endswith(".ipynb")):
             continue
         if _leads_out(member.filename):
             yield _problem(outer or PurePosixPath(place).name, finder, "its path leads out")
             continue
         student = _student(outer or place, finder)
-        try:
-            with archive.open(member) as file:  # stops at the limit, whatever the zip promises
-                content = file.read(LARGEST_NOTEBOOK + 1)
-        except BROKEN as error:
-            yield Upload(student, place, problem=f"it cannot be unpacked: {error}")
+        if is_zip:
+            yield Upload(student, place, problem="a zip in a zip: unpack the outer one first")
             continue
-        left -= len(content)
-        if len(content) > LARGEST_NOTEBOOK or left < 0:
+        left -= member.file_size  # what is read later ends there, whatever else the zip holds
+        if member.file_size > LARGEST_NOTEBOOK or left < 0:
             yield Upload(student, place, problem=_too_large())
         else:
-            changed = sum(n * f for n, f in zip(member.date_time, _WEIGHTS, strict=True))
-            yield Upload(student, place, content, changed)
+            load = partial(_read_member, path, member)
+            yield Upload(student, place, load, _time_of(member))
 
 
-_WEIGHTS = (32140800, 2678400, 86400, 3600, 60, 1)  # year to second: only their order counts
+def _read_member(path: Path, member: zipfile.ZipInfo) -> bytes:
+    with zipfile.ZipFile(path) as archive, archive.open(member) as file:
+        return file.read(LARGEST_NOTEBOOK)
+
+
+def _time_of(member: zipfile.ZipInfo) -> float:
+    try:
+        return datetime(*member.date_time).timestamp()
+    except (ValueError, OverflowError, OSError):  # a zip may hold any numbers there
+        return 0
 
 
 def _leads_out(name: str) -> bool:

@@ -31,7 +31,7 @@ def book_bytes(changes=None, extra=(), **about) -> bytes:
 
 
 def upload(student, content, place="exercise.ipynb", **fields):
-    return Upload(student, f"{student}/{place}", content, **fields)
+    return Upload(student, f"{student}/{place}", lambda: content, **fields)
 
 
 @pytest.fixture(scope="module")

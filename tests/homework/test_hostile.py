@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import os
 import warnings
+from functools import partial
 
 import nbformat
 import psutil
@@ -266,7 +267,7 @@ def cohort(tmp_path_factory):
     for name, (changes, extra, *_) in SUBMISSIONS.items():
         notebook = answers.handed_in(LESSON, changes, extra)
         content = nbformat.writes(notebook).encode("utf-8")
-        uploads[name] = [Upload(name, f"{name}.ipynb", content)]
+        uploads[name] = [Upload(name, f"{name}.ipynb", partial(bytes, content))]
     jobs = 2 * (os.cpu_count() or 1)  # many of them only wait for their end
     results = grade.grade_cohort(exam, uploads, tmp_path_factory.mktemp("out"), jobs)
     return {result.student: result for result in results}, before == digest_of_repository()

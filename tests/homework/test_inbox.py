@@ -77,7 +77,7 @@ def test_links_and_pipes_are_not_followed(tmp_path):
     os.mkfifo(box / "pipe.ipynb")
     (box / "folder.ipynb").mkdir()
     found = inbox.read_inbox(box)
-    assert {s: [(u.content, u.problem) for u in us] for s, us in found.items()} == {
+    assert {s: [(u.load(), u.problem) for u in us] for s, us in found.items()} == {
         "anna": [(b"", "it is a link or no ordinary file")],
         "pipe": [(b"", "it is a link or no ordinary file")],
     }
@@ -95,29 +95,38 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path, monkeypatch):
 def test_a_zip_is_read_without_unpacking(tmp_path):
     path = write(tmp_path / "all.zip", zipped([("anna_1/x.ipynb", BOOK), ("b.ipynb", BOOK)]))
     found = inbox.read_inbox(path)
-    assert {s: us[0].content for s, us in found.items()} == {"anna_1": BOOK, "b": BOOK}
+    assert {s: us[0].read() for s, us in found.items()} == {"anna_1": BOOK, "b": BOOK}
     assert os.listdir(tmp_path) == ["all.zip"]
 
 
 def test_a_students_own_zip_belongs_to_whom_its_name_says(tmp_path):
     write(tmp_path / "anna_12_34_homework.zip", zipped([("my work/x.ipynb", BOOK)]))
-    assert inbox.read_inbox(tmp_path)["anna"][0].content == BOOK
+    assert inbox.read_inbox(tmp_path)["anna"][0].read() == BOOK
 
 
 def test_paths_that_lead_out_are_refused(tmp_path):
     names = ["../../evil.ipynb", "/etc/evil.ipynb", "a\\..\\..\\evil.ipynb", "C:\\evil.ipynb"]
     path = write(tmp_path / "all.zip", zipped([(name, BOOK) for name in names]))
     found = [upload for uploads in inbox.read_inbox(path).values() for upload in uploads]
-    assert {(upload.content, upload.problem) for upload in found} == {(b"", "its path leads out")}
+    assert {(upload.load(), upload.problem) for upload in found} == {(b"", "its path leads out")}
 
 
-def test_a_zip_bomb_is_read_up_to_the_limit(tmp_path, monkeypatch):
+def test_a_zip_bomb_is_never_unpacked(tmp_path, monkeypatch):
     monkeypatch.setattr(inbox, "LARGEST_NOTEBOOK", 2**20)
     members = [("bomb/x.ipynb", bytes(50 * 2**20)), ("anna/x.ipynb", BOOK)]
     path = write(tmp_path / "all.zip", zipped(members))
     found = inbox.read_inbox(path)
     assert found["bomb"][0].problem == "it is larger than 1 MiB"
-    assert found["anna"][0].content == BOOK
+    assert found["anna"][0].read() == BOOK
+
+
+def test_a_member_that_lies_about_its_size_is_not_unpacked_further(tmp_path):
+    data = zipped([("anna/x.ipynb", bytes(2**20))])
+    size = (2**20).to_bytes(4, "little")
+    path = write(tmp_path / "all.zip", data.replace(size, (100).to_bytes(4, "little")))
+    upload = inbox.read_inbox(path)["anna"][0]
+    with pytest.raises(ValueError, match="cannot be read: Bad CRC"):
+        upload.read()
 
 
 def test_many_members_that_are_large_together_stop_at_the_limit(tmp_path, monkeypatch):
@@ -125,6 +134,19 @@ def test_many_members_that_are_large_together_stop_at_the_limit(tmp_path, monkey
     path = write(tmp_path / "all.zip", zipped([(f"s{n}/x.ipynb", BOOK) for n in range(5)]))
     problems = [us[0].problem for us in inbox.read_inbox(path).values()]
     assert [bool(problem) for problem in problems] == [False, False, False, True, True]
+
+
+def test_a_zip_in_a_zip_is_told(tmp_path):
+    path = write(tmp_path / "all.zip", zipped([("anna/homework.zip", zipped([("x.ipynb", BOOK)]))]))
+    assert "unpack the outer one first" in inbox.read_inbox(path)["anna"][0].problem
+
+
+def test_the_newest_counts_in_zips_too(tmp_path):
+    os.utime(write(tmp_path / "anna" / "a.ipynb"), (2**30, 2**30))  # in 2004
+    data = zipped([("new.ipynb", BOOK)])  # writestr gives it today's time
+    write(tmp_path / "anna" / "b.zip", data)
+    places = [upload.place for upload in inbox.read_inbox(tmp_path)["anna"]]
+    assert places == ["anna/b.zip/new.ipynb", "anna/a.ipynb"]
 
 
 def test_too_many_members_are_refused(tmp_path, monkeypatch):
@@ -139,14 +161,15 @@ def test_a_broken_zip_of_one_student_harms_nobody_else(tmp_path):
     write(tmp_path / "bert.ipynb")
     found = inbox.read_inbox(tmp_path)
     assert found["anna"][0].problem.startswith("the zip cannot be read")
-    assert found["bert"][0].content == BOOK
+    assert found["bert"][0].read() == BOOK
 
 
 def test_a_member_whose_bytes_are_broken_is_told(tmp_path):
     data = bytearray(zipped([("anna/x.ipynb", bytes(range(256)) * 40)]))
     data[60:90] = bytes(30)
     path = write(tmp_path / "all.zip", bytes(data))
-    assert "cannot be unpacked" in inbox.read_inbox(path)["anna"][0].problem
+    with pytest.raises(ValueError, match="cannot be read"):
+        inbox.read_inbox(path)["anna"][0].read()
 
 
 @pytest.mark.parametrize("make_it", [lambda path: path.mkdir(), lambda path: None])
