@@ -10,7 +10,12 @@ from course_lib.errors import DataError
 
 Kind = Literal["text", "solution", "check", "locked", "manual"]
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
-COURSE_LINES = ("%load_ext course_lib", "%check", "check_button(")
+COURSE_LINES = (
+    "%load_ext course_lib",
+    "%check",
+    "check_button(",
+    "from course_lib.widgets.check_button import",
+)
 FIELDS = {"grade": bool, "solution": bool, "locked": bool, "task": bool, "grade_id": str}
 SCHEMA = 3
 

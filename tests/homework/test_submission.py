@@ -70,6 +70,8 @@ def test_own_cells_run_in_their_place_without_lines_for_the_course():
         text = "%check double\nif True:\n    %check double --hint\nx = 1"
         book.cells.insert(2, v4.new_code_cell(text, id="own"))
         book.cells.append(v4.new_code_cell("%load_ext course_lib.homework.selfcheck", id="more"))
+        button = "from course_lib.widgets.check_button import check_button\ncheck_button('double')"
+        book.cells.append(v4.new_code_cell(button, id="button"))
 
     found = plan(add)
     assert found.sources == ("import math", "pass\nif True:\n    pass\nx = 1", ANSWER)
