@@ -18,7 +18,7 @@ NBVAL = --nbval-lax --nbval-current-env --nbval-cell-timeout=300 \
 BUFFERED = $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test lint unit notebooks browser pictures bench clean
+.PHONY: help lab test lint unit pages notebooks browser pictures bench clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -32,9 +32,12 @@ lab: $(VENV)/.ready ## open JupyterLab on lesson 00 (this machine only, with its
 		"$(PY)" -m jupyterlab --ServerApp.ip=127.0.0.1 $$root $(LAB_ARGS) \
 		--LabApp.default_url=/lab/tree/notebooks/00_start.ipynb
 
-test: lint ## run every check: lint, then unit and notebooks side by side, then browser
-	@echo "Unit tests and notebooks run side by side, some minutes; each is shown when it is done."
-	@$(MAKE) --no-print-directory -j2 $(BUFFERED) unit notebooks
+test: lint ## run every check: lint, then unit tests beside notebooks and browser
+	@echo "Unit tests run beside notebooks and browser, a quarter of an hour; each is shown when done."
+	@$(MAKE) --no-print-directory -j2 $(BUFFERED) unit pages
+
+pages:
+	@$(MAKE) --no-print-directory notebooks
 	@$(MAKE) --no-print-directory browser
 
 lint: $(VENV)/.ready-test ## check the style of code and notebooks
