@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
-from course_lib.commands import chatting, estimates, grading, options, presets, terminal
+from course_lib.commands import chatting, estimates, fetching, grading, options, presets, terminal
 from course_lib.commands import data as data_commands
 from course_lib.commands import homework as homework_commands
 from course_lib.errors import ConfigError, TunebookError
@@ -159,6 +159,7 @@ def check(config: Config, nproc: Processes = 1, as_json: AsJson = False) -> None
 
 
 app.command(epilog=estimates.EPILOG)(estimates.estimate)
+app.command(epilog=fetching.EPILOG)(fetching.fetch)
 app.command(epilog=grading.EPILOG)(grading.grade)
 
 
