@@ -287,7 +287,7 @@ def to_yaml(recipe: Recipe) -> str:
     ]
     if not is_small:
         lines += [
-            "optim: paged_adamw_8bit       # a quarter of AdamW's memory; needs a GPU",
+            "optim: paged_adamw_8bit       # a quarter of AdamW's memory, and may move to RAM",
             "gradient_checkpointing: true  # less memory, one more forward pass",
         ]
     return "\n".join([*lines, "", *data.after.splitlines(), "save_every_epochs: 1", ""])

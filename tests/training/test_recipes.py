@@ -138,7 +138,6 @@ def test_a_lessons_preset_trains_two_steps_with_a_shrunken_model(kind, chat_toke
         "gradient_accumulation_steps": 1,
         "max_steps": 2,
         "logging_steps": 1,
-        "optim": "adamw",  # the paged one needs a GPU
         "suite": "none",
         "sample_prompts": (),
         "warmup_ratio": 0.0,
