@@ -301,7 +301,7 @@ def _mark(offered: Sequence[tools.Tool], task: AgentTask, trace: traces.Trace) -
         has_tools=has_tools,
         has_arguments=is_same,
         has_answer=is_answered and questions.is_hit(trace.answer, task.expected),
-        has_called=bool(called) or has_problem,
+        has_called=bool(called),
     )
 
 

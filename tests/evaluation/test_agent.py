@@ -94,6 +94,11 @@ def test_a_call_where_none_is_needed_is_over_calling_even_with_a_right_answer():
     assert score.steps == 2
 
 
+def test_a_plain_reply_is_no_call():
+    score = score_replies({SUM.question: [CALL, RIGHT], PLAIN.question: ["I am Pico."] * 4})
+    assert (score.over_calling, score.known) == (0, 0)
+
+
 def test_tasks_need_tools_that_are_offered(unseen):
     other = dataclasses.replace(SUM, calls=(("abacus", {}),))
     with pytest.raises(DataError, match="the tasks need abacus"):
