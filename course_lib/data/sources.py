@@ -175,7 +175,7 @@ def _without_retries() -> Iterator[None]:
     host = urllib.parse.urlsplit(huggingface_hub.constants.ENDPOINT).hostname or ""
     places = (datasets.config, huggingface_hub.constants)
     before = [place.HF_HUB_OFFLINE for place in places]
-    if not _is_known(host):
+    if not is_known(host):
         for place in places:
             place.HF_HUB_OFFLINE = True
     try:
@@ -185,8 +185,12 @@ def _without_retries() -> Iterator[None]:
             place.HF_HUB_OFFLINE = value
 
 
-def _is_known(host: str) -> bool:
-    """Whether a host's name has an address, or a proxy looks that up."""
+def is_known(host: str) -> bool:
+    """Whether a host's name has an address, or a proxy looks that up.
+
+    Args:
+        host: its name.
+    """
     import socket
     import urllib.request  # takes 20 ms: only for a hub
 

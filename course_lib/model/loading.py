@@ -19,6 +19,7 @@ from transformers import (
 )
 from transformers.integrations.deepspeed import deepspeed_config, is_deepspeed_zero3_enabled
 
+from course_lib.data import hub_files
 from course_lib.errors import ModelError
 from course_lib.files import DATA_DIR
 from course_lib.model import internlm
@@ -69,9 +70,10 @@ def read_config(name: str) -> PreTrainedConfig:
     """
     path = resolve_model(name)
     try:
-        if internlm.is_internlm(path):
-            return internlm.read_config(path)
-        return AutoConfig.from_pretrained(path, trust_remote_code=False)
+        with hub_files.quick_offline(path):
+            if internlm.is_internlm(path):
+                return internlm.read_config(path)
+            return AutoConfig.from_pretrained(path, trust_remote_code=False)
     except NOT_LOADED as error:
         raise load_error(name, error) from error
 
@@ -90,10 +92,11 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """
     path = resolve_model(name)
     try:
-        if internlm.is_internlm(path):
-            tokenizer = internlm.load_tokenizer(path)
-        else:
-            tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+        with hub_files.quick_offline(path):
+            if internlm.is_internlm(path):
+                tokenizer = internlm.load_tokenizer(path)
+            else:
+                tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     except NOT_LOADED as error:
         raise load_error(name, error) from error
     if tokenizer.pad_token is None:
@@ -126,7 +129,7 @@ def load_model(name: str, bits: int = 16) -> PreTrainedModel:
     if bits == 4:
         check_nf4_widths(name, device)
     try:
-        with quiet_libraries(), _zero3_holding(dtype):
+        with quiet_libraries(), _zero3_holding(dtype), hub_files.quick_offline(path):
             model, info = _from_pretrained(
                 path,
                 dtype=dtype,
@@ -318,10 +321,15 @@ def load_error(name: str, error: Exception) -> ModelError:
             "Use a model of a kind that transformers has itself, such as Qwen, Llama or Mistral, "
             "or an InternLM.",
         )
+    if not Path(name).exists() and name.count("/") == 1:
+        return ModelError(
+            f"{name} could not be loaded: {reason}",
+            "Check the spelling and the network. With none here, fetch it where there is one "
+            f"(tunebook fetch {name} --to DIR), copy the folder and name it as base_model.",
+        )
     return ModelError(
         f"{name} could not be loaded: {reason}",
-        "Check the folder's files (config.json, *.safetensors, tokenizer.json); "
-        "for a model id, check the spelling and the network.",
+        "Check the folder's files (config.json, *.safetensors, tokenizer.json).",
     )
 
 

@@ -9,7 +9,7 @@ import huggingface_hub
 import pytest
 from huggingface_hub import constants, file_download
 
-from course_lib.data import hub_files
+from course_lib.data import hub_files, sources
 from course_lib.errors import DataError, EnvironmentProblem, ModelError
 from course_lib.model import loading
 from tests.data import hub_server
@@ -252,3 +252,19 @@ def test_modelscope_goes_through_its_own_library(monkeypatch, tmp_path):
     assert {"*.py", "*.bin"} <= set(asked[0][2])
     with pytest.raises(ModelError, match="cannot give 'me/none': not exists"):
         hub_files.fetch_modelscope("me/none", None, tmp_path / "m")
+
+
+def test_off_the_network_a_models_id_fails_at_once_and_says_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.setattr(sources, "is_known", lambda host: False)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    naps = []
+    monkeypatch.setattr(file_download.time, "sleep", naps.append)
+    for load in (loading.read_config, loading.load_tokenizer, loading.load_model):
+        with pytest.raises(ModelError, match="me/model could not be loaded") as caught:
+            load("me/model")
+        assert "tunebook fetch me/model --to DIR" in caught.value.next_step
+    assert naps == []  # nobody asks five times
+    assert constants.HF_HUB_OFFLINE is False  # as it was before
+    with hub_files.quick_offline(str(tmp_path)):
+        assert constants.HF_HUB_OFFLINE is False  # a folder needs no hub

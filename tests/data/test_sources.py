@@ -118,7 +118,7 @@ def test_without_a_network_the_message_comes_at_once_and_says_so(tmp_path, monke
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", is_offline)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path))
-    monkeypatch.setattr(sources, "_is_known", lambda host: False)
+    monkeypatch.setattr(sources, "is_known", lambda host: False)
     with pytest.raises(DataError) as caught:
         answers("hf:owner/name")
     assert caught.value.message == "Hugging Face cannot be reached to load 'hf:owner/name'."
