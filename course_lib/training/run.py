@@ -292,9 +292,7 @@ def _scorer(model: PeftModel, job: Job) -> callbacks.Scorer | None:
     if config.suite == "none":
         return None
     if config.suite == "agent":
-        return lambda: agent.score_parts(model, job.tokenizer, ["validation"])[
-            "validation"
-        ].as_json()
+        return lambda: agent.score_checkpoint(model, job.tokenizer).as_json()
     return lambda: assistant.score_checkpoint(
         model, job.tokenizer, config.assistant_name, config.retained_questions
     ).as_json()
