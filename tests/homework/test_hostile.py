@@ -34,7 +34,7 @@ def labels(body: str, above: str = "") -> dict[str, str]:
 
 FORGE = """
 import json, os
-for handle in range(3, 64):
+for handle in range(3, 2048):  # wherever the pipe is
     try:
         data = json.dumps({"answer": {"tuple": [[1, 2, 7, 9], [-100, -100, 7, 9]]}}).encode()
         os.write(handle, len(data).to_bytes(4, "big") + data)
