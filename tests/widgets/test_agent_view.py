@@ -69,10 +69,10 @@ def test_each_step_is_shown_when_it_happens(panel, monkeypatch):
     column = panel.columns["tuned"]
     column.present.observe(lambda change: "I must count" in change["new"] and seen.set(), "value")
     panel.message.value = "12 times 7?"
-    panel.ask_button.click()
+    panel.send_button.click()
     assert seen.wait(30)
     assert panel.is_busy()
-    assert (panel.ask_button.disabled, panel.stop_button.disabled) == (True, False)
+    assert (panel.send_button.disabled, panel.stop_button.disabled) == (True, False)
     assert column.runs == []
     gate.set()
     panel.wait()
@@ -126,7 +126,7 @@ def test_stop_ends_the_work_and_keeps_what_was_seen(panel, monkeypatch):
     seen = threading.Event()
     panel.columns["tuned"].present.observe(lambda _: seen.set(), "value")
     panel.message.value = "?"
-    panel.ask_button.click()
+    panel.send_button.click()
     assert seen.wait(30)
     panel.stop_button.click()
     gate.set()
@@ -160,7 +160,7 @@ def test_an_error_is_shown_and_the_panel_goes_on(panel, monkeypatch):
     monkeypatch.setattr(speakers.ModelSpeaker, "stream", fail)
     panel.ask("?")
     assert "RuntimeError: &lt;b&gt;out of memory" in panel.status.value
-    assert not panel.ask_button.disabled
+    assert not panel.send_button.disabled
 
 
 def test_a_missing_adapter_is_told_in_the_cell(tmp_path):
@@ -209,6 +209,6 @@ def test_the_static_twin_and_a_trace_show_the_same(panel, monkeypatch):
 
 def test_every_control_has_a_label_for_screen_readers(panel):
     controls = [panel.who, panel.message, panel.guard, *panel.switches.values()]
-    controls += [panel.ask_button, panel.stop_button, panel.clear_button]
+    controls += [panel.send_button, panel.stop_button, panel.clear_button]
     assert all(control.description for control in controls)
     assert 'role="log"' in panel.columns["tuned"].past.value
