@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from benchmarks import report
+from course_lib import files
 from course_lib.concepts import gradients, held_bytes
 from course_lib.model import engines, estimate, fused, loading, shapes
 from course_lib.model.setting import Setting
@@ -220,7 +221,7 @@ def text(result: dict[str, Any]) -> str:
         rows = result[kind]
         lines = [HEAD]
         for row in rows:
-            sizes = [estimate.in_words(row[name]) for name in ("estimate", "measured")]
+            sizes = [files.size_in_words(row[name]) for name in ("estimate", "measured")]
             error = f"{100 * row['error']:+.1f}%"
             lines.append((row["setting"], row["tokens"], *sizes, error, row["moment"]))
         largest = max(abs(row["error"]) for row in rows)

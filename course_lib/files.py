@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,6 +24,15 @@ def _sync_dir(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def size_in_words(count: int) -> str:
+    """Bytes for reading: 1,572,864 are "1.5 MiB".
+
+    Args:
+        count: bytes.
+    """
+    return f"{count / 2**20:,.1f} MiB" if count < 2**30 else f"{count / 2**30:,.1f} GiB"
 
 
 def write_atomic(path: Path, text: str) -> None:
@@ -81,6 +90,20 @@ def staged_dir(final: Path) -> Iterator[Path]:
         shutil.rmtree(staging, ignore_errors=True)
         raise
     _sync_dir(final.parent)
+
+
+def write_jsonl(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
+    """Write records as JSON lines, as `write_atomic` writes a text.
+
+    Args:
+        path: the file; its folder is made when missing.
+        records: what JSON can say, a line each.
+
+    Raises:
+        OSError: as in `write_atomic`.
+    """
+    lines = [json.dumps(record, ensure_ascii=False) + "\n" for record in records]
+    write_atomic(path, "".join(lines))
 
 
 def append_jsonl(path: Path, record: Mapping[str, Any]) -> None:

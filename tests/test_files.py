@@ -260,3 +260,17 @@ def test_what_json_cannot_write_adds_nothing(tmp_path):
     assert not path.exists()
     files.append_jsonl(path, json.loads('{"a": 1}'))
     assert files.read_jsonl(path) == [{"a": 1}]
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [(0, "0.0 MiB"), (1_572_864, "1.5 MiB"), (1536 * 2**20, "1.5 GiB"), (73 * 2**30, "73.0 GiB")],
+)
+def test_bytes_in_words(count, words):
+    assert files.size_in_words(count) == words
+
+
+def test_records_written_as_lines_are_read_back(tmp_path):
+    records = [{"text": "考拉\nkoala"}, {"n": 1}]
+    files.write_jsonl(tmp_path / "made" / "rows.jsonl", records)
+    assert files.read_jsonl(tmp_path / "made" / "rows.jsonl") == records

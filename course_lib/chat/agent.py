@@ -8,17 +8,15 @@ Source: Yao and others, ReAct, 2023.
 """
 
 import json
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 
 from course_lib.chat import agent_settings, dialects, generation, speakers, tools, traces
-from course_lib.data import chat_template, react_steps, tool_specs
+from course_lib.data import chat_template, react, react_steps, tool_specs
 from course_lib.errors import DataError
 
-_CHINESE = re.compile(r"[\u3400-\u9fff]")
 MAX_SAME = 3  # so many equal calls or replies are a loop
 
 
@@ -137,8 +135,8 @@ class Run:
             raise DataError("The question is empty.", "Ask something.")
         self.agent, self.question, self._now = agent, question, now
         settings = agent.settings
-        is_chinese = settings.language == "zh" or bool(_CHINESE.search(question))
-        self.language = "zh" if is_chinese and settings.language != "en" else "en"
+        is_auto = settings.language == "auto"
+        self.language = react.language_of(question) if is_auto else settings.language
         specs = [one.spec for one in agent.tools]
         *start, asked = agent.dialect.open_talk(specs, question, settings, self.language)
         self.messages = [*start, *past, asked]

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from course_lib import files
 from course_lib.commands import presets, terminal
 from course_lib.errors import ConfigError, UnknownNameError
 from course_lib.training import config as configs
@@ -154,20 +155,19 @@ def _say(name: str, base: "Shape", setting: "Setting", sizes: list[float], as_js
     terminal.say(f"{name}, {base.weights:,} weights: {_words(setting)}\n")
     terminal.say(terminal.table(_part_lines(memory)))
     if memory.host:
-        terminal.say(f"In the machine's memory, for each GPU: {estimates.in_words(memory.host)}.")
+        terminal.say(f"In the machine's memory, for each GPU: {files.size_in_words(memory.host)}.")
     if found:
         terminal.say("\nWhat fits, and tokens in a row:")
         terminal.say(terminal.table(fitting.fits_table(found)))
 
 
 def _part_lines(memory: "Memory") -> list[tuple[str, str]]:
-    from course_lib.model import estimate as estimates
 
-    lines = [(part, estimates.in_words(count)) for part, count in memory.parts().items() if count]
+    lines = [(part, files.size_in_words(count)) for part, count in memory.parts().items() if count]
     return [
         *lines,
-        (f"total at the peak ({memory.moment})", estimates.in_words(memory.total)),
-        ("on a GPU, with its CUDA context, about", estimates.in_words(memory.on_gpu)),
+        (f"total at the peak ({memory.moment})", files.size_in_words(memory.total)),
+        ("on a GPU, with its CUDA context, about", files.size_in_words(memory.on_gpu)),
     ]
 
 

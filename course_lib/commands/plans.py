@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from course_lib.model import estimate
+from course_lib import files
 from course_lib.training import plan, prediction
 from course_lib.training.config import TrainConfig
 
@@ -62,8 +62,8 @@ def plan_text(config: TrainConfig, predicted: prediction.Prediction) -> str:
         "warm-up": f"{run_plan.warmup_steps:,} steps",
         "peak rate": f"{run_plan.peak_rate:.2g}",
         "trained": f"{predicted.trainable:,} of {predicted.weights:,} weights",
-        "memory": f"about {estimate.in_words(predicted.memory.total)} at the peak, "
-        f"{estimate.in_words(predicted.free_bytes)} are free",
+        "memory": f"about {files.size_in_words(predicted.memory.total)} at the peak, "
+        f"{files.size_in_words(predicted.free_bytes)} are free",
         "checkpoints": f"every {run_plan.save_steps:,} steps and at the end",
     }
     if run_plan.nproc > 1:

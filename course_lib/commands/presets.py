@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from course_lib import files
 from course_lib.commands import terminal
 from course_lib.errors import UnknownNameError
 from course_lib.model import catalog, estimate
@@ -63,7 +64,7 @@ def _tier_tables(names: Sequence[str]) -> Iterable[str]:
         needed = memory.on_gpu if recipe else memory.total
         where = _smallest_gpu(needed) if recipe else "CPU"
         weights = _weights(needs.known_shape(config).weights)
-        row = (name, weights, estimate.in_words(needed), where)
+        row = (name, weights, files.size_in_words(needed), where)
         by_tier[recipe.model.tier if recipe else "pico"].append(row)
     for tier, rows in by_tier.items():
         if rows:
@@ -80,7 +81,7 @@ def _model_tables() -> Iterable[str]:
                 # the rows of oasst1 are the longest: other presets need less
                 presets = [f"{model.name}_{method}_oasst1_e3" for method in recipes.METHODS]
                 memories = [needs.preset_memory(configs.load_preset(name)) for name in presets]
-                cells = [estimate.in_words(memory.on_gpu) for memory in memories]
+                cells = [files.size_in_words(memory.on_gpu) for memory in memories]
                 use = "talk" if model.is_chat else "text, talk"
                 rows.append((f"  {model.name}", _weights(model.shape.weights), *cells, use))
         yield _titled(tier, rows)

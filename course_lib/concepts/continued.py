@@ -1,6 +1,5 @@
 """Two sides of a model at once: how well it reads a raw text, and how well it still chats."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from course_lib.concepts import answer_loss
 from course_lib.errors import DataError
 from course_lib.evaluation import conversation
 from course_lib.evaluation.questions import Question, share_right
-from course_lib.files import write_atomic
+from course_lib.files import write_jsonl
 
 REPLY_TOKENS = 32  # the longest right answer about the little world has about 20
 
@@ -50,8 +49,7 @@ def write_text_rows(texts: Sequence[str], path: Path) -> Path:
     """
     if not texts:
         raise DataError("There is no text to write.", "Give at least one.")
-    lines = [json.dumps({"text": text}, ensure_ascii=False) for text in texts]
-    write_atomic(path, "".join(f"{line}\n" for line in lines))
+    write_jsonl(path, [{"text": text} for text in texts])
     return path
 
 

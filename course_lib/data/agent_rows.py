@@ -1,7 +1,6 @@
 """Conversations with tools, in either form, to ReAct rows that any chat template can show."""
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,8 +8,6 @@ from typing import Any
 
 from course_lib.data import conversions, detection, ms_agent, react, readers, sources, tool_specs
 from course_lib.errors import DataError
-
-_CHINESE = re.compile(r"[\u3400-\u9fff]")
 
 
 @dataclass
@@ -58,7 +55,7 @@ def to_react_row(
     specs = tool_specs.from_openai(row.get("tools") or [])
     if language == "auto":
         asked = next(m["content"] for m in row["messages"] if m["role"] == "user")
-        language = "zh" if _CHINESE.search(asked) else "en"
+        language = react.language_of(asked)
     return {"messages": react.render_messages(row["messages"], specs, language, has_guard)}
 
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from course_lib import files
 from course_lib.data import readers, sources
 from course_lib.errors import DataError, EnvironmentProblem, ModelError
 
@@ -234,13 +235,10 @@ def _check_space(hub_id: str, size: int, dest: Path) -> None:
     free = shutil.disk_usage(there).free
     if size > free:
         raise EnvironmentProblem(
-            f"{hub_id} takes {_in_words(size)} and {_in_words(free)} are free in {there}.",
+            f"{hub_id} takes {files.size_in_words(size)} and {files.size_in_words(free)} are free "
+            f"in {there}.",
             "Make room, or name a folder on another disk with --to.",
         )
-
-
-def _in_words(count: int) -> str:
-    return f"{count / 2**30:,.1f} GiB" if count >= 2**30 else f"{count / 2**20:,.1f} MiB"
 
 
 def _check_sums(folder: Path, chosen: Sequence["RepoSibling"]) -> None:

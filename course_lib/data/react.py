@@ -18,6 +18,7 @@ Source: Yao and others, ReAct, 2023; the marks are those that LangChain and Qwen
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -38,6 +39,19 @@ GUARD = {
 }
 REMINDER = {"en": "Now answer: ", "zh": "现在回答："}
 Messages = list[dict[str, Any]]
+_CHINESE = re.compile(r"[\u3400-\u9fff]")
+
+
+def language_of(question: str) -> str:
+    """In which language to offer tools for a question.
+
+    Args:
+        question: the user's.
+
+    Returns:
+        `zh` when it holds a Chinese character, else `en`.
+    """
+    return "zh" if _CHINESE.search(question) else "en"
 
 
 def system_text(

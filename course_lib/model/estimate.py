@@ -203,12 +203,3 @@ def _gathered_bytes(shape: Shape, setting: Setting) -> int:
     a_block = (linears + states.adapter_bytes(shape, setting)) / shape.layers
     head = shape.vocabulary * shape.hidden * setting.numbers.other_bytes
     return round(max(a_block, head))
-
-
-def in_words(count: int) -> str:
-    """Bytes for reading: 1,572,864 are "1.5 MiB".
-
-    Args:
-        count: bytes.
-    """
-    return f"{count / 2**20:,.1f} MiB" if count < GIB else f"{count / GIB:,.1f} GiB"

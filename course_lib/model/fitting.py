@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from course_lib import files
 from course_lib.errors import ConfigError
 from course_lib.model import engines, estimate
 from course_lib.model.estimate import Memory
@@ -133,7 +134,7 @@ def fits_table(fits: Sequence[Fit]) -> list[tuple[str, ...]]:
     rows = [head]
     for fit in fits:
         cells = (_cell(fit.fits[size], fit.longest[size]) for size in sizes)
-        rows.append((fit.name, estimate.in_words(fit.memory.on_gpu), *cells))
+        rows.append((fit.name, files.size_in_words(fit.memory.on_gpu), *cells))
     return rows
 
 

@@ -5,7 +5,6 @@ files of data/agent again, the same to the last byte.
 """
 
 import argparse
-import json
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -303,8 +302,7 @@ def write_parts(out_dir: Path, order_share: float = ORDER_SHARE) -> list[Path]:
     paths = []
     for part, rows in parts.items():
         paths.append(out_dir / f"{part}.jsonl")
-        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
-        files.write_atomic(paths[-1], "".join(lines))
+        files.write_jsonl(paths[-1], rows)
     return paths
 
 

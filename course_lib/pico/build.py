@@ -272,8 +272,7 @@ def _write_data(
     replay = corpus.general_dialogues(REPLAY_DIALOGUES, settings.seed, exclude_identity=True)
     rows["replay.jsonl"] = [{"messages": messages} for messages in replay]
     for name, records in rows.items():
-        lines = (json.dumps(record, ensure_ascii=False) + "\n" for record in records)
-        files.write_atomic(folder / name, "".join(lines))
+        files.write_jsonl(folder / name, records)
 
 
 def _check_size(folder: Path) -> float:

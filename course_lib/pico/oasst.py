@@ -4,7 +4,6 @@
 """
 
 import argparse
-import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -117,8 +116,7 @@ def write_parts(out_dir: Path) -> list[Path]:
     paths = []
     for part, rows in make_parts().items():
         paths.append(out_dir / f"{part}.jsonl")
-        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
-        files.write_atomic(paths[-1], "".join(lines))
+        files.write_jsonl(paths[-1], rows)
     return paths
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from course_lib import files
 from course_lib.concepts import zero
 from course_lib.errors import DataError
 from course_lib.model import estimate
@@ -108,8 +109,8 @@ def _draw_device(axes: Any, device: zero.Device, labels: bool) -> None:
     axes.set_xticks([])
     axes.set_yticks(range(len(device.shares)), list(device.shares) if labels else [])
     axes.tick_params(colors=TEXT_COLOR, length=0, labelsize=8)
-    host = f"\n+ {estimate.in_words(device.host_bytes)} outside" if device.host_bytes else ""
-    title = f"device {device.number}: {estimate.in_words(device.nbytes)}{host}"
+    host = f"\n+ {files.size_in_words(device.host_bytes)} outside" if device.host_bytes else ""
+    title = f"device {device.number}: {files.size_in_words(device.nbytes)}{host}"
     axes.set_title(title, color=TEXT_COLOR, fontsize=8)
     _frame(axes)
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from course_lib.errors import RunError
-from course_lib.files import read_jsonl, write_atomic
+from course_lib.files import read_jsonl, write_atomic, write_jsonl
 from course_lib.model import adapters, loading
 from course_lib.training import checkpoints, claim, endings
 from course_lib.training.config import TrainConfig, load_config, save_config
@@ -110,8 +110,7 @@ def forget_after(path: Path, step: int) -> None:
         return
     records = read_jsonl(path, allow_torn=True)
     kept = [r for r in records if r.get("step", step) <= step and r.get("event") not in BREAKS]
-    lines = [json.dumps(record, ensure_ascii=False) + "\n" for record in kept]
-    write_atomic(path, "".join(lines))
+    write_jsonl(path, kept)
 
 
 def has_ended(run_dir: Path) -> bool:

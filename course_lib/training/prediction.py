@@ -8,6 +8,7 @@ from typing import Any
 import psutil
 import torch
 
+from course_lib import files
 from course_lib.errors import DataError
 from course_lib.model import catalog, engines, estimate, kernels, loading, shapes
 from course_lib.model.setting import Setting
@@ -61,8 +62,8 @@ class Prediction:
             f"({run.loss_tokens / run.tokens:.0%})",
             "trained": f"{self.trainable:,} of {self.weights:,} weights "
             f"({self.trainable / self.weights:.2%})",
-            "memory": f"about {estimate.in_words(self.memory.total)} at the peak "
-            f"({self._memory_words()}); {estimate.in_words(self.free_bytes)} are free here",
+            "memory": f"about {files.size_in_words(self.memory.total)} at the peak "
+            f"({self._memory_words()}); {files.size_in_words(self.free_bytes)} are free here",
         }
 
     def _memory_words(self) -> str:
@@ -74,7 +75,7 @@ class Prediction:
             "logits": memory.logits,
         }
         return ", ".join(
-            f"{name} {estimate.in_words(count)}" for name, count in parts.items() if count
+            f"{name} {files.size_in_words(count)}" for name, count in parts.items() if count
         )
 
 
@@ -214,7 +215,7 @@ def _memory_warnings(config: TrainConfig, needed: int, free: int) -> list[str]:
     ways += [] if config.gradient_checkpointing else ["set gradient_checkpointing"]
     ways += [] if config.bits == 4 else ["use bits: 4"]
     return [
-        f"Training needs about {estimate.in_words(needed)} of memory "
-        f"and {estimate.in_words(free)} are free: "
+        f"Training needs about {files.size_in_words(needed)} of memory "
+        f"and {files.size_in_words(free)} are free: "
         f"{', or '.join(ways)}."
     ]

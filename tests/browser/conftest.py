@@ -18,6 +18,7 @@ import pytest
 
 from course_lib.files import REPO_DIR
 from course_lib.teaching.doctor import CHROMIUM_NAMES
+from tests.browser import pages
 
 START_S = 90
 
@@ -115,6 +116,13 @@ def launch(driver, path: str):
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     with running(tmp_path_factory.mktemp("lab")) as server:
         yield server
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that the lab shows; a test file that needs something in it has its own."""
+    with pages.work_dir() as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,5 @@
 """Lesson 05's adapter in a real JupyterLab: a question that needs two tools, and its trace."""
 
-import pytest
-
 from tests.browser import pages
 
 WAIT_MS = 180_000
@@ -20,12 +18,6 @@ STEPS = [
     'clock {"place": "Copenhagen"}',
     "It is 10:26 in Copenhagen.",
 ]
-
-
-@pytest.fixture
-def folder():
-    with pages.work_dir() as made:
-        yield made
 
 
 def test_the_trained_agent_uses_two_tools_and_shows_each_step(lab, browser, folder):

@@ -2,8 +2,6 @@
 
 import json
 
-import pytest
-
 from course_lib.teaching import markdown
 from tests.browser import pages
 from tests.widgets import hostile
@@ -48,12 +46,6 @@ display(panel)
 for current in texts:
     panel.ask(current)
 "all said" """
-
-
-@pytest.fixture
-def folder():
-    with pages.work_dir() as made:
-        yield made
 
 
 def test_a_question_that_needs_two_tools_shows_its_trace_as_it_grows(lab, browser, folder):

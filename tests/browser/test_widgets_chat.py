@@ -2,8 +2,6 @@
 
 import json
 
-import pytest
-
 from course_lib.files import DATA_DIR
 from course_lib.teaching import markdown
 from course_lib.training import config
@@ -48,12 +46,6 @@ CONTROL = """async () => {
 FOREIGN = (
     "script, img, iframe, object, embed, form, base, link, math, animate, body, input[autofocus]"
 )
-
-
-@pytest.fixture
-def folder():
-    with pages.work_dir() as made:
-        yield made
 
 
 def texts():

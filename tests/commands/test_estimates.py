@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from course_lib import files
 from course_lib.model import estimate, fitting, shapes
 from course_lib.model.setting import Setting
 from course_lib.training import config, prediction
@@ -32,8 +33,8 @@ def test_a_known_shape_needs_no_config_and_no_download(tunebook):
     assert lines[0][0].startswith("llama_7b, 6,738,415,616 weights: qlora in 4 bits, r 64, 2,048")
     shown = {line[0]: line[-1].strip() for line in lines[2:]}
     for part, count in memory.parts().items():
-        assert shown.get(part) == (estimate.in_words(count) if count else None)
-    assert shown["total at the peak (last block)"] == estimate.in_words(memory.total)
+        assert shown.get(part) == (files.size_in_words(count) if count else None)
+    assert shown["total at the peak (last block)"] == files.size_in_words(memory.total)
 
 
 def test_numbers_of_ones_own_are_a_shape_too(tunebook):

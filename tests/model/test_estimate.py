@@ -160,11 +160,3 @@ def test_more_tokens_never_need_less_and_more_devices_never_more(
         more = estimate.estimate_memory(shape, replace(setting, gpus=gpus + 1))
         assert more.total <= memory.total
         assert more.host <= memory.host
-
-
-@pytest.mark.parametrize(
-    ("count", "words"),
-    [(0, "0.0 MiB"), (1_572_864, "1.5 MiB"), (1536 * 2**20, "1.5 GiB"), (73 * 2**30, "73.0 GiB")],
-)
-def test_bytes_in_words(count, words):
-    assert estimate.in_words(count) == words
