@@ -4,7 +4,7 @@ A check never sees the function itself, only `ask`: in a notebook it calls the f
 the grader it sends the call into a sandbox. So each check is written once.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -185,6 +185,43 @@ def require_number(value: Any, what: str) -> float:
             f"{what.capitalize()} is no ordinary number: something overflowed, or was divided by 0."
         )
     return float(value)
+
+
+def require_text(value: Any, what: str) -> str:
+    """A text.
+
+    Args:
+        value: what the learner's function handed back.
+        what: what it should be, such as "the sentence".
+
+    Raises:
+        Wrong: it is none.
+    """
+    if type(value) is not str:
+        raise Wrong(f"{what.capitalize()} should be a text, but {_found(value)} came back.")
+    return value
+
+
+def require_dict(value: Any, what: str, fields: Iterable[str]) -> dict[str, Any]:
+    """A dict with certain fields.
+
+    Args:
+        value: what the learner's function handed back.
+        what: what it should be, such as "the score".
+        fields: that it must have; no others.
+
+    Raises:
+        Wrong: it is no dict, or has other fields.
+    """
+    if type(value) is not dict:
+        raise Wrong(f"{what.capitalize()} should be a dict, but {_found(value)} came back.")
+    names = list(fields)
+    if set(value) != set(names):
+        found = ", ".join(map(repr, value)) or "nothing"
+        raise Wrong(
+            f"{what.capitalize()} should have the fields {', '.join(names)}; it has {found[:80]}."
+        )
+    return value
 
 
 def is_close(left: float, right: float, tolerance: float = 1e-6) -> bool:
