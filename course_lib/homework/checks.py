@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 Ask = Callable[..., Any]  # ask("build_labels", segments) -> what the learner's function hands back
 LARGEST = 1e300  # beyond it, sums and products overflow
-Status = Literal["right", "wrong", "not started", "crashed"]
+Status = Literal["right", "wrong", "not started", "crashed", "needs a reader", "read"]
 
 
 class Wrong(Exception):

@@ -11,22 +11,30 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import nbformat
 
 from course_lib.errors import EnvironmentProblem
 from course_lib.files import write_atomic
-from course_lib.homework import cells, inbox, lessons, make, submission
+from course_lib.homework import cells, inbox, lessons, make, submission, verdict
 from course_lib.homework.checks import Check, Outcome
 from course_lib.homework.inbox import Upload
 from course_lib.homework.runner import Runner
 from course_lib.homework.sandbox import Isolation, Limits
+from course_lib.homework.verdict import Status
 
-Status = Literal["graded", "partly", "unreadable", "wrong lesson", "missing", "grader error"]
 RESULTS_DIR = "results"
 LONGEST_CODE = 20_000  # characters of an answer that a page shows
-SOURCES = ("checks.py", "local.py", "wire.py", "worker.py", "runner.py", "submission.py")
+SOURCES = (
+    "checks.py",
+    "local.py",
+    "wire.py",
+    "worker.py",
+    "runner.py",
+    "submission.py",
+    "verdict.py",
+)
 HERE = Path(__file__).resolve().parent
 ORDER = {"grader error": 0, "crashed": 1, "wrong": 2, "not started": 3, "right": 4}
 
@@ -61,9 +69,20 @@ class Exam:
         return json.dumps([digests, versions, about], sort_keys=True)
 
     @property
+    def to_read(self) -> dict[str, cells.Cell]:
+        """The questions that a person reads: their cells as they were released."""
+        return {c.name: c for c in cells.list_cells(self.released) if c.kind == "manual"}
+
+    @property
+    def points(self) -> dict[str, float]:
+        """What each question gives at most, in the order of the reports."""
+        asked = {name: sum(c.points for c in checks) for name, checks in self.checks.items()}
+        return {**asked, **{name: cell.points for name, cell in self.to_read.items()}}
+
+    @property
     def max_score(self) -> float:
         """Points of all questions."""
-        return sum(check.points for checks in self.checks.values() for check in checks)
+        return sum(self.points.values())
 
 
 @dataclass(frozen=True)
@@ -79,6 +98,8 @@ class Result:
         questions: an outcome for each question.
         answers: the student's own code, by question.
         notes: what was odd.
+        lost_cells: those of the notes that say which cells could not be run.
+        number: what the course platform's download called the student, or empty.
         isolation: how the code was kept apart.
         seconds: it took.
         key: of the same submission and the same exam; empty when it should be tried again.
@@ -92,6 +113,8 @@ class Result:
     questions: list[dict[str, Any]] = field(default_factory=list)
     answers: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    lost_cells: list[str] = field(default_factory=list)
+    number: str = ""
     isolation: Isolation = "bubblewrap"
     seconds: float = 0
     key: str = ""
@@ -190,6 +213,7 @@ def _grade_or_keep(exam: Exam, student: str, uploads: Sequence[Upload], out_dir:
         "seconds": round(time.monotonic() - start, 2),
         "key": "" if again else digest.hexdigest(),
         "isolation": exam.isolation,
+        "number": next((u.number for u in uploads if u.number), ""),
     }
     result = Result(**{**asdict(result), **changes})
     write_atomic(path, json.dumps(asdict(result), indent=1) + "\n")
@@ -258,23 +282,32 @@ def _grade_plan(exam: Exam, student: str, plan: submission.Plan, notes: list[str
         outcomes = [_grade_question(checks, runner) for checks in exam.checks.values()]
     finally:
         runner.close()
-    states = {outcome.status for outcome in outcomes}
-    status: Status = "graded"
-    if "crashed" in states or runner.bad_cells:
-        status = "partly"
-    if "grader error" in states:
-        status = "grader error"
-    reasons = [o.message for o in outcomes if o.status in ("crashed", "grader error")]
+    outcomes += [_to_be_read(cell, plan) for cell in exam.to_read.values()]
+    questions = [asdict(outcome) for outcome in outcomes]
+    found = verdict.judge(questions, runner.lost())
     return Result(
         student,
-        status,
-        None if status == "grader error" else sum(outcome.points for outcome in outcomes),
+        found.status,
+        found.score,
         exam.max_score,
-        " ".join(reasons or runner.notes()[:1]) if status != "graded" else "",
-        [asdict(outcome) for outcome in outcomes],
+        found.reason,
+        questions,
         {name: source[:LONGEST_CODE] for name, source in plan.answers.items()},
         notes + runner.notes(),
+        runner.lost(),
     )
+
+
+def _to_be_read(cell: cells.Cell, plan: submission.Plan) -> Outcome:
+    """A question for a person: only an answer that is still the stub needs nobody."""
+    answer = plan.answers.get(cell.name)
+    if answer is not None and answer.strip() in ("", cell.source.strip()):
+        words = "nothing was written."
+        return Outcome(cell.name, "not started", words, 0, cell.points)
+    words = f"{cell.name} needs a reader."
+    if answer is None:
+        words += " Its cell is missing: the answer may stand in another one."
+    return Outcome(cell.name, "needs a reader", words, 0, cell.points)
 
 
 def _grade_question(checks: list[Check], runner: Runner) -> Outcome:

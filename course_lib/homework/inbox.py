@@ -11,7 +11,7 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -29,6 +29,8 @@ DEFAULT_PATTERN = (
     r"(?P<student>[^/]+?(?=_\d+_assignsubmission[^/]*/)|[^/]+(?=/)"
     r"|(?:(?!\.(?i:ipynb|zip)$)[^/_])+)"
 )
+# The number in both of these names: two students may share a name, but never this.
+NUMBER = re.compile(r"[^/]*?_(?:LATE_)?(?P<number>\d+)_(?:assignsubmission|\d+_)")
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Upload:
         load: reads its bytes; asked when it is graded, so that a large inbox needs little memory.
         changed: when it was last changed, to find the newest of several.
         problem: why it is not read at all, or empty.
+        number: what the course platform's download calls the student, or empty.
     """
 
     student: str
@@ -48,6 +51,7 @@ class Upload:
     load: Callable[[], bytes] = bytes
     changed: float = 0
     problem: str = ""
+    number: str = ""
 
     def read(self) -> bytes:
         """Its bytes.
@@ -88,8 +92,20 @@ def read_inbox(path: Path, pattern: str = DEFAULT_PATTERN) -> dict[str, list[Upl
         found.setdefault(upload.student, []).append(upload)
     if not found:
         raise DataError(f"There is no notebook in {path}.", "Submissions are .ipynb files.")
+    found = _tell_apart(found)
     order = sorted(found, key=str.casefold)
     return {s: sorted(found[s], key=lambda u: (bool(u.problem), -u.changed)) for s in order}
+
+
+def _tell_apart(found: dict[str, list[Upload]]) -> dict[str, list[Upload]]:
+    """Students of one name, whom the platform's numbers tell apart, as students of their own."""
+    told: dict[str, list[Upload]] = {}
+    for student, uploads in found.items():
+        is_shared = len({upload.number for upload in uploads if upload.number}) > 1
+        for upload in uploads:
+            name = f"{student}_{upload.number}" if is_shared and upload.number else student
+            told.setdefault(name, []).append(replace(upload, student=name))
+    return told
 
 
 def read_roster(path: Path) -> list[str]:
@@ -144,8 +160,8 @@ def _uploads(path: Path, finder: re.Pattern[str]) -> Iterator[Upload]:
         elif state.st_size > LARGEST_NOTEBOOK:
             yield _problem(place, finder, _too_large())
         else:
-            student = _student(place, finder)
-            yield Upload(student, place, file.read_bytes, state.st_mtime)
+            student, number = _whose(place, finder)
+            yield Upload(student, place, file.read_bytes, state.st_mtime, number=number)
 
 
 def _zip_uploads(path: Path, place: str, finder: re.Pattern[str]) -> Iterator[Upload]:
@@ -174,16 +190,17 @@ def _member_uploads(
         if _leads_out(member.filename):
             yield _problem(outer or PurePosixPath(place).name, finder, "its path leads out")
             continue
-        student = _student(outer or place, finder)
+        student, number = _whose(outer or place, finder)
         if is_zip:
-            yield Upload(student, place, problem="a zip in a zip: unpack the outer one first")
+            problem = "a zip in a zip: unpack the outer one first"
+            yield Upload(student, place, problem=problem, number=number)
             continue
         left -= member.file_size  # what is read later ends there, whatever else the zip holds
         if member.file_size > LARGEST_NOTEBOOK or left < 0:
-            yield Upload(student, place, problem=_too_large())
+            yield Upload(student, place, problem=_too_large(), number=number)
         else:
             load = partial(_read_member, path, member)
-            yield Upload(student, place, load, _time_of(member))
+            yield Upload(student, place, load, _time_of(member), number=number)
 
 
 def _read_member(path: Path, member: zipfile.ZipInfo) -> bytes:
@@ -207,14 +224,16 @@ def _is_skipped(place: str) -> bool:
     return any(part in SKIPPED or part.startswith("._") for part in place.split("/"))
 
 
-def _student(place: str, finder: re.Pattern[str]) -> str:
-    found = finder.match(place)
+def _whose(place: str, finder: re.Pattern[str]) -> tuple[str, str]:
+    """A student's name, and the number that the course platform wrote behind it, if any."""
+    found, numbered = finder.match(place), NUMBER.match(place)
     name = found["student"] if found and found["student"] else PurePosixPath(place).stem
-    return name.strip()[:100] or "unnamed"
+    return name.strip()[:100] or "unnamed", numbered["number"] if numbered else ""
 
 
 def _problem(place: str, finder: re.Pattern[str], problem: str) -> Upload:
-    return Upload(_student(place, finder), place, problem=problem)
+    student, number = _whose(place, finder)
+    return Upload(student, place, problem=problem, number=number)
 
 
 def _too_large() -> str:

@@ -98,9 +98,13 @@ class Runner:
     def notes(self) -> list[str]:
         """What happened while the cells ran, in words."""
         names = self._plan.names
-        lost = [f"cell {names[n]} was left out: {text}" for n, text in self.bad_cells.items()]
         told = {n: text for n, text in self.cell_notes.items() if n not in self.bad_cells}
-        return lost + [f"cell {names[n]}: {text}" for n, text in told.items()]
+        return self.lost() + [f"cell {names[n]}: {text}" for n, text in told.items()]
+
+    def lost(self) -> list[str]:
+        """Which cells could not be run, in words; a part of the notes."""
+        names = self._plan.names
+        return [f"cell {names[n]} was left out: {text}" for n, text in self.bad_cells.items()]
 
     def close(self) -> None:
         """End the box."""

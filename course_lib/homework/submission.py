@@ -59,7 +59,8 @@ def make_plan(notebook: nbformat.NotebookNode, released: nbformat.NotebookNode) 
         if c.kind == "locked" and c.is_code and not c.is_for_course and c.name not in present
     ]
     chosen = [*first, *runs]
-    answers = {c.name: c.source for c in mine if wanted.get(c.name, c).kind == "solution"}
+    written = ("solution", "manual")
+    answers = {c.name: c.source for c in mine if wanted.get(c.name, c).kind in written}
     return Plan(
         tuple(source for _, source in chosen),
         tuple(name for name, _ in chosen),

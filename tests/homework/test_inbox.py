@@ -42,6 +42,33 @@ def test_whose_a_file_is(tmp_path, place, student):
     assert list(inbox.read_inbox(tmp_path)) == [student]
 
 
+@pytest.mark.parametrize(
+    ("place", "number"),
+    [
+        ("Anna Maria_123_assignsubmission_file_/exercise.ipynb", "123"),  # Moodle
+        ("chenanna_4711_0815_exercise.ipynb", "4711"),  # Canvas
+        ("chenanna_LATE_4711_0815_exercise.ipynb", "4711"),
+        ("s_001/exercise_1_2_3.ipynb", ""),
+        ("anna.ipynb", ""),
+    ],
+)
+def test_the_number_that_a_platform_gives(tmp_path, place, number):
+    write(tmp_path / place)
+    (uploads,) = inbox.read_inbox(tmp_path).values()
+    assert [upload.number for upload in uploads] == [number]
+
+
+def test_two_students_of_one_name_stay_two(tmp_path):
+    for number in ("4711", "4712", "LATE_4712"):
+        write(tmp_path / f"wangwei_{number}_99_exercise.ipynb")
+    found = inbox.read_inbox(tmp_path)
+    assert {student: len(uploads) for student, uploads in found.items()} == {
+        "wangwei_4711": 1,
+        "wangwei_4712": 2,
+    }
+    assert {u.student for uploads in found.values() for u in uploads} == set(found)
+
+
 def test_a_pattern_of_ones_own(tmp_path):
     write(tmp_path / "hw1" / "x-042.ipynb")
     assert list(inbox.read_inbox(tmp_path, r".*-(?P<student>\d+)\.ipynb")) == ["042"]
