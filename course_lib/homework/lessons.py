@@ -7,14 +7,17 @@ from types import ModuleType
 
 from course_lib.errors import DataError, UnknownNameError
 from course_lib.files import REPO_DIR
-from course_lib.homework import lesson_01
+from course_lib.homework import lesson_00, lesson_01
 from course_lib.homework.checks import Check
 
 SOLUTIONS_DIR = REPO_DIR / "solutions"  # for instructors: answers, hidden checks, wrong answers
 EXERCISES_DIR = REPO_DIR / "exercises"
 NOTEBOOK_NAME = "exercise.ipynb"
 HIDDEN_NAME, WRONG_NAME = "hidden.py", "wrong_answers.py"
-MODULES = {"01_concepts": lesson_01}
+MODULES = {
+    "00_start": lesson_00,
+    "01_concepts": lesson_01,
+}
 
 
 @dataclass(frozen=True)
