@@ -64,12 +64,15 @@ class Check:
         points: for a right answer.
         body: is given `ask`; raises `Wrong` or ends well.
         hints: from a nudge to nearly the answer.
+        is_measured: `ask` hands back what was measured of the run that the function's recipe
+            trained, not what the function hands back.
     """
 
     name: str
     points: float
     body: Callable[[Ask], None]
     hints: tuple[str, ...] = ()
+    is_measured: bool = False
 
     def run(self, ask: Ask) -> Outcome:
         """Check the learner's function.
@@ -96,7 +99,7 @@ def _status_of(wrong: Wrong) -> Status:
 
 
 def check(
-    name: str, points: float, hints: Sequence[str] = ()
+    name: str, points: float, hints: Sequence[str] = (), is_measured: bool = False
 ) -> Callable[[Callable[[Ask], None]], Check]:
     """Make a function a check.
 
@@ -104,13 +107,14 @@ def check(
         name: the question; also the name of the learner's function.
         points: for a right answer.
         hints: shown one by one, each after a real attempt.
+        is_measured: see `Check`.
 
     Returns:
         A decorator for a function that is given `ask`.
     """
 
     def make(body: Callable[[Ask], None]) -> Check:
-        return Check(name, points, body, tuple(hints))
+        return Check(name, points, body, tuple(hints), is_measured)
 
     return make
 
