@@ -42,19 +42,20 @@ class Box:
         self._limits, self._number = limits, 0
         inside, self._requests = os.pipe()
         self._replies, outside = os.pipe()
-        start = sandbox.command(isolation, limits)
-        start += ["-m", "course_lib.homework.worker", str(inside), str(outside)]
+        worker = ["-m", "course_lib.homework.worker", str(inside), str(outside)]
         try:
-            self._process = subprocess.Popen(  # noqa: S603
-                [*start, json.dumps(limits.for_worker())],
-                pass_fds=(inside, outside),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                env=sandbox.environment(isolation),
-                cwd="/",
-                start_new_session=True,
-            )
+            with sandbox.opened_filter(isolation) as handle:
+                start = sandbox.command(isolation, limits, handle)
+                self._process = subprocess.Popen(  # noqa: S603
+                    [*start, *worker, json.dumps(limits.for_worker())],
+                    pass_fds=(inside, outside, *([] if handle is None else [handle])),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    env=sandbox.environment(isolation),
+                    cwd="/",
+                    start_new_session=True,
+                )
         finally:
             os.close(inside)
             os.close(outside)

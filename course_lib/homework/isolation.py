@@ -1,67 +1,22 @@
 """Which isolation works on this machine: found by trying to break out, not by looking at names."""
 
-import contextlib
 import os
-import secrets
-import socket
+import platform
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 from course_lib.errors import EnvironmentProblem
-from course_lib.files import REPO_DIR
-from course_lib.homework import sandbox
-from course_lib.homework.box import Box, BoxError
-from course_lib.homework.sandbox import Isolation, Limits
+from course_lib.homework import sandbox, seccomp, trials
+from course_lib.homework.box import BoxError
+from course_lib.homework.sandbox import Isolation
 from course_lib.teaching.doctor import Finding
 
-TRIAL_LIMITS = Limits(call_s=20)
 APPARMOR = (
     "Ubuntu 24.04 and later: allow it with an AppArmor profile for /usr/bin/bwrap that has "
     "`userns,`, or with sysctl kernel.apparmor_restrict_unprivileged_userns=0. In a container: "
     "start it with the rights to make namespaces, or grade on the machine itself."
 )
-TRIAL = """
-import os, socket, subprocess
-
-FILL = "for n in 1 2 3 4; do head -c 50000000 /dev/zero > /tmp/$n || exit 1; done 2>/dev/null"
-
-def try_all(secret_file, port, variable):
-    found = {}
-    def attempt(name, act):
-        try:
-            found[name] = bool(act())
-        except BaseException:
-            found[name] = False
-    def connect(address):
-        with socket.create_connection(address, timeout=1):
-            return True
-    def write(path):
-        with open(path, "w") as file:
-            return file.write("x")
-    attempt("reads your files", lambda: open(secret_file).read())
-    attempt("writes beside your files", lambda: write(secret_file + ".new"))
-    attempt("writes into the system", lambda: write("/usr/tunebook_trial"))
-    attempt("reaches this machine's services", lambda: connect(("127.0.0.1", port)))
-    attempt("reaches the network", lambda: connect(("1.1.1.1", 53)))
-    attempt("sees your environment variables", lambda: variable in os.environ)
-    attempt("sees other processes", lambda: sum(n.isdigit() for n in os.listdir("/proc")) > 10)
-    attempt("is root", lambda: os.getuid() == 0)
-    attempt("takes 6 GiB of memory", lambda: bytearray(6 * 2**30))
-    attempt("writes 200 MiB to a disk", lambda: subprocess.run(FILL, shell=True, check=True))
-    attempt("starts 300 processes", lambda: [fork_one() for n in range(300)])
-    return found
-
-def fork_one():
-    child = os.fork()
-    if child == 0:
-        import time
-        time.sleep(5)
-        os._exit(0)
-"""
+UNFILTERED: Isolation = "bubblewrap without filter"
 
 
 def choose(is_unsafe: bool = False) -> Isolation:
@@ -77,14 +32,15 @@ def choose(is_unsafe: bool = False) -> Isolation:
         raise EnvironmentProblem("Grading does not run on Windows.", "Use WSL2 or a container.")
     if is_unsafe:
         return "none"
-    problems = [finding for finding in examine() if not finding.is_ok]
+    findings, isolation = _look()
+    problems = [finding for finding in findings if not finding.is_ok]
     if problems:
         raise EnvironmentProblem(
             f"Submissions cannot be run safely here: {problems[0].name}: {problems[0].found}.",
             "Run: tunebook homework doctor. Or trust every submission with your files and "
             "your account: --unsafe-no-sandbox",
         )
-    return "bubblewrap"
+    return isolation
 
 
 def examine() -> list[Finding]:
@@ -93,19 +49,26 @@ def examine() -> list[Finding]:
     Returns:
         One finding for each thing; when one is not fine, those behind it were not tried.
     """
+    return _look()[0]
+
+
+def _look() -> tuple[list[Finding], Isolation]:
+    """What was found, and the best isolation when all of it is fine."""
     if sys.platform != "linux":
         step = "Grade on a Linux machine, in WSL2, or in a container."
-        return [Finding("system", f"{sys.platform}, but bubblewrap needs Linux", False, step)]
+        words = f"{sys.platform}, but bubblewrap needs Linux"
+        return [Finding("system", words, False, step)], "none"
     try:
         found = [Finding("bubblewrap", _version(sandbox.find_bubblewrap()))]
     except EnvironmentProblem as problem:
-        return [Finding("bubblewrap", "not installed", False, problem.next_step)]
+        return [Finding("bubblewrap", "not installed", False, problem.next_step)], "none"
     if os.geteuid() == 0:
         found.append(Finding("user", "root; submissions run as an ordinary user"))
     found.append(_check_start())
-    if found[-1].is_ok:
-        found += _check_walls()
-    return found
+    if not found[-1].is_ok:
+        return found, "none"
+    finding, isolation = _check_filter()
+    return [*found, finding, *_check_walls(isolation)], isolation
 
 
 def _version(bwrap: str) -> str:
@@ -115,9 +78,9 @@ def _version(bwrap: str) -> str:
 
 def _check_start() -> Finding:
     """Whether Python and IPython start inside; if not, what was said."""
-    line = [*sandbox.command("bubblewrap", TRIAL_LIMITS), "-c", "import IPython, numpy"]
+    line = [*sandbox.command(UNFILTERED, trials.LIMITS), "-c", "import IPython, numpy"]
     done = subprocess.run(  # noqa: S603
-        line, capture_output=True, text=True, timeout=120, env=sandbox.environment("bubblewrap")
+        line, capture_output=True, text=True, timeout=120, env=sandbox.environment(UNFILTERED)
     )
     if done.returncode == 0:
         return Finding("Python inside", f"{sys.version.split()[0]} starts, with its packages")
@@ -131,9 +94,33 @@ def _check_start() -> Finding:
     return Finding("Python inside", said, False, step)
 
 
-def _check_walls() -> list[Finding]:
+def _check_filter() -> tuple[Finding, Isolation]:
+    """Whether the kernel refuses what the filter names; tried without it too, to compare."""
+    machine = seccomp.find_machine()
+    if machine is None:
+        return _no_filter(f"no filter for {platform.machine()}"), UNFILTERED
     try:
-        tried = try_to_break_out("bubblewrap")
+        open_calls = trials.calls_let_through(UNFILTERED, machine)
+        through = trials.calls_let_through("bubblewrap", machine)
+    except (BoxError, EnvironmentProblem) as error:
+        return _no_filter(f"the filter does not start: {error}"), UNFILTERED
+    if through:
+        return _no_filter(f"in spite of the filter: {', '.join(through)}"), UNFILTERED
+    words = f"{len(open_calls)} tried that this kernel lets through, the filter refuses them all"
+    return Finding("system calls", words), "bubblewrap"
+
+
+def _no_filter(words: str) -> Finding:
+    step = (
+        "The walls hold without it; it only keeps more of the kernel out of reach. Reports will "
+        "say so. Grade on x86_64 or aarch64 with a kernel that has CONFIG_SECCOMP_FILTER."
+    )
+    return Finding("system calls", words[:300], True, step)
+
+
+def _check_walls(isolation: Isolation) -> list[Finding]:
+    try:
+        tried = trials.try_to_break_out(isolation)
     except (BoxError, EnvironmentProblem) as error:
         return [Finding("walls", str(error), False, "Report this with the lines above.")]
     through = [name for name, is_through in tried.items() if is_through]
@@ -141,50 +128,3 @@ def _check_walls() -> list[Finding]:
         return [Finding("walls", f"{len(tried)} ways out tried, none is open")]
     step = f"Grade on another machine, or with a newer bubblewrap: {sandbox.INSTALL}."
     return [Finding("walls", f"a submission {name}", False, step) for name in through]
-
-
-def try_to_break_out(isolation: Isolation) -> dict[str, bool]:
-    """Let a process try what a hostile submission would.
-
-    Args:
-        isolation: how it is kept apart.
-
-    Returns:
-        For each attempt, whether it was possible.
-
-    Raises:
-        BoxError: the process ended before it could tell.
-    """
-    with _bait() as (path, port, variable), Box(isolation, TRIAL_LIMITS) as box:
-        box.request({"op": "cell", "source": TRIAL}, 20, 60)
-        call = {"op": "call", "name": "try_all", "args": [str(path), port, variable]}
-        answer = box.request(call, 20, 90).get("answer", {})
-    found = answer.get("dict") if isinstance(answer, dict) else None
-    if not isinstance(found, dict) or not found:
-        raise BoxError("the attempts gave no answer")
-    return {str(name)[:60]: value is not False for name, value in found.items()}
-
-
-@contextlib.contextmanager
-def _bait() -> Iterator[tuple[Path, int, Any]]:
-    """A file, a service and an environment variable that nobody inside may reach."""
-    variable = f"TUNEBOOK_TRIAL_{secrets.token_hex(4)}"
-    with tempfile.TemporaryDirectory(dir=_writable_folder()) as folder, socket.socket() as server:
-        path = Path(folder, "secret.txt")
-        path.write_text("secret", "utf-8")
-        os.chmod(folder, 0o777)  # noqa: S103  # only the sandbox may be what keeps others out
-        server.bind(("127.0.0.1", 0))
-        server.listen()
-        os.environ[variable] = "1"
-        try:
-            yield path, server.getsockname()[1], variable
-        finally:
-            del os.environ[variable]
-
-
-def _writable_folder() -> str | None:
-    """Where runs are kept: what a submission must not see; else the system's folder."""
-    runs = REPO_DIR / "runs"
-    with contextlib.suppress(OSError):
-        runs.mkdir(exist_ok=True)
-    return str(runs) if os.access(runs, os.W_OK) else None

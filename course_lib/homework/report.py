@@ -17,6 +17,7 @@ from course_lib.homework.grade import Exam, Result, safe_name
 from course_lib.teaching import markdown
 
 NOT_ISOLATED = "NOT ISOLATED: submissions were run with access to this machine."
+NOT_FILTERED = "Submissions were run in a sandbox, but without its filter of system calls."
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -166,8 +167,10 @@ def _question_rows(exam: Exam, results: Sequence[Result]) -> list[list[Any]]:
 
 
 def _stamp(results: Iterable[Result]) -> str:
-    is_open = any(result.isolation == "none" for result in results)
-    return f'<p class="warning">{NOT_ISOLATED}</p>' if is_open else ""
+    kinds = {result.isolation for result in results}
+    if "none" in kinds:
+        return f'<p class="warning">{NOT_ISOLATED}</p>'
+    return f"<p>{NOT_FILTERED}</p>" if "bubblewrap without filter" in kinds else ""
 
 
 def _table(rows: Sequence[Sequence[Any]]) -> str:

@@ -5,21 +5,24 @@ bubblewrap only shows Python under a folder that others may enter, and steps dow
 user; the second one is the sandbox.
 """
 
+import contextlib
 import os
+import platform
 import shutil
 import site
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
 from course_lib.errors import EnvironmentProblem
+from course_lib.homework import seccomp
 
-Isolation = Literal["bubblewrap", "none"]
+Isolation = Literal["bubblewrap", "bubblewrap without filter", "none"]
 NOBODY = 65534
 MIB = 2**20
 HERE = Path(__file__).resolve().parent
@@ -63,12 +66,13 @@ class Limits:
         return {name: value for name, value in asdict(self).items() if name in names}
 
 
-def command(isolation: Isolation, limits: Limits) -> list[str]:
+def command(isolation: Isolation, limits: Limits, handle: int | None = None) -> list[str]:
     """The start of a command line; Python's own arguments follow.
 
     Args:
         isolation: "none" runs the worker as an ordinary process.
         limits: see `Limits`.
+        handle: from `opened_filter`; the process must be given it.
 
     Raises:
         EnvironmentProblem: bubblewrap is not installed.
@@ -78,13 +82,40 @@ def command(isolation: Isolation, limits: Limits) -> list[str]:
     bwrap = find_bubblewrap()
     folders = _python_folders()
     if os.geteuid() != 0:
-        return [*_inner(bwrap, {path: path for path in folders}, limits), _python(), "-B"]
+        shown = {path: path for path in folders}
+        return [*_inner(bwrap, shown, limits, handle), _python(), "-B"]
     moved = {path: f"{MOVED}/{number}" for number, path in enumerate([*folders, str(HERE)])}
     outer = [bwrap, "--dev-bind", "/", "/", "--tmpfs", MOVED]
     for path, place in moved.items():
         outer += ["--ro-bind", path, place]
     step_down = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
-    return [*outer, "--", *step_down, *_inner(bwrap, moved, limits), _python(), "-B"]
+    return [*outer, "--", *step_down, *_inner(bwrap, moved, limits, handle), _python(), "-B"]
+
+
+@contextlib.contextmanager
+def opened_filter(isolation: Isolation) -> Iterator[int | None]:
+    """What `command` needs of the filter of system calls.
+
+    Args:
+        isolation: only "bubblewrap" has one.
+
+    Yields:
+        A handle for one start, or None.
+
+    Raises:
+        EnvironmentProblem: there is no filter for this processor.
+    """
+    if isolation != "bubblewrap":
+        yield None
+        return
+    machine = seccomp.find_machine()
+    if machine is None:
+        raise EnvironmentProblem(
+            f"There is no filter of system calls for {platform.machine()}.",
+            "Run: tunebook homework doctor",
+        )
+    with seccomp.filter_handle(machine) as handle:
+        yield handle
 
 
 def environment(isolation: Isolation) -> dict[str, str]:
@@ -136,11 +167,12 @@ def _is_inside(path: str, others: Sequence[str] | dict[str, None]) -> bool:
     return any(other != path and path.startswith(other + "/") for other in others)
 
 
-def _inner(bwrap: str, shown: dict[str, str], limits: Limits) -> list[str]:
+def _inner(bwrap: str, shown: dict[str, str], limits: Limits, handle: int | None) -> list[str]:
     """The sandbox; `shown` maps folders to where this process can read them."""
     found = [bwrap, "--unshare-all", "--unshare-user", "--uid", str(NOBODY), "--gid", str(NOBODY)]
     found += ["--disable-userns"] if _knows_disable_userns(bwrap) else []
     found += ["--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"]
+    found += ["--seccomp", str(handle)] if handle is not None else []
     found += _system_folders()
     size = ["--size", str(limits.disk)]
     found += ["--proc", "/proc", "--dev", "/dev", *size, "--tmpfs", "/dev/shm"]  # noqa: S108

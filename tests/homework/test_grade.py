@@ -316,8 +316,9 @@ def test_a_sandbox_that_fails_is_explained(monkeypatch, said, finding):
 
 
 def test_what_is_open_in_the_walls_is_told(monkeypatch):
-    monkeypatch.setattr(isolation, "try_to_break_out", lambda kind: {"reads your files": True})
-    (found,) = isolation._check_walls()
+    found = {"reads your files": True}
+    monkeypatch.setattr(isolation.trials, "try_to_break_out", lambda kind: found)
+    (found,) = isolation._check_walls("bubblewrap")
     assert (found.found, found.is_ok) == ("a submission reads your files", False)
 
 
