@@ -1,20 +1,22 @@
 """How answers of lesson 02 are judged: right or not, and what a mistake looks like."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from course_lib.homework.checks import (
     Wrong,
+    is_close,
     require,
     require_dict,
     require_ints,
     require_list,
+    require_number,
     require_text,
 )
 
 X = -100  # no loss here
 NAME_PARTS = ("model", "method", "data", "epochs")
-STEPS = ("packs_per_step", "steps_per_epoch", "total_steps")
 START, END, NEWLINE, USER, ASSISTANT = 2, 3, 202, 276, 275  # ids in rows
 Turn = tuple[int, list[int], bool]  # role, content, whether its end mark is there
 Table = dict[str, list[list[float]]]  # matrices by name
@@ -54,41 +56,49 @@ def judge_name(answer: Any, right: tuple[str, str, str, int], name: str) -> None
     )
 
 
-def judge_steps(answer: Any, right: tuple[int, int, int], given: Sequence[int]) -> None:
-    """Whether a run's steps are counted rightly, and if not, which mistake it looks like.
+def judge_rates(answer: Any, right: Sequence[float], warmup_steps: int, peak: float) -> None:
+    """Whether the learning rates of a run are right, and if not, which mistake it looks like.
 
     Args:
         answer: what the learner's function handed back.
-        right: packs per step, steps per epoch, total steps.
-        given: packs, batch size, accumulation, epochs, processes.
+        right: one rate for each step.
+        warmup_steps: steps until the peak.
+        peak: the highest rate.
 
     Raises:
-        Wrong: says which number, and what it looks like.
+        Wrong: says what about the first wrong rate.
     """
-    counts = require_dict(answer, "the answer", STEPS)
-    found = require_ints([counts[key] for key in STEPS], "the answer")
-    if found == list(right):
-        return
-    packs, batch, gathered, epochs, processes = given
-    words = f"{packs} packs, batches of {batch}, {gathered} to a step, {processes} process(es)"
-    if found[0] != right[0]:
-        if found[0] == batch * gathered:
-            raise Wrong(f"{words}: each process takes batches of its own, so they count as well.")
-        if found[0] == batch * processes:
-            raise Wrong(f"{words}: one step gathers several batches; packs_per_step forgets that.")
-        raise Wrong(f"{words}: a step does not learn from {found[0]} packs.")
-    if found[1] != right[1]:
-        if found[1] == packs // right[0]:
-            raise Wrong(f"{words}: the packs left over at the end of an epoch get a step, too.")
-        if packs % right[0] == 0 and found[1] == right[1] + 1:
-            raise Wrong(f"{words}: nothing is left over here, so there is no step more.")
-        raise Wrong(f"{words}: an epoch does not have {found[1]} steps.")
-    if found[2] < right[2]:
-        raise Wrong(
-            f"{words}, {epochs} epochs: too few steps in all. Each epoch is counted for itself; "
-            "what is left over in one does not wait for the next."
+    found = [require_number(rate, "a rate") for rate in require_list(answer, "the answer")]
+    case = f"{len(right)} steps, {warmup_steps} of warm-up, peak {peak:g}"
+    require(len(found) == len(right), f"{case}: one rate for each step; there are {len(found)}.")
+    for step, (rate, wanted) in enumerate(zip(found, right, strict=True)):
+        if abs(rate - wanted) > 1e-6 * peak:
+            where = f"{case}: the rate of step {step}, {rate:.4g},"
+            raise Wrong(f"{where} {_says_rate(rate / peak, step, warmup_steps, len(right))}")
+
+
+def _says_rate(share: float, step: int, warmup: int, total: int) -> str:
+    """What is wrong with a step's share of the peak."""
+    if step < warmup:
+        if is_close(share, (step + 1) / warmup):
+            return "is one step ahead: the warm-up starts at 0 and ends at the step warmup_steps."
+        return "is not on the straight line from 0 to the peak."
+    done = (step - warmup) / (total - warmup)
+    looks = {
+        1 - done: "lies on a straight line: behind the warm-up the rate follows a cosine.",
+        (1 + math.cos(180 * done)) / 2: "comes from degrees: math.cos takes radians.",
+        1 + math.cos(math.pi * done): "is twice as high: 1 + cos goes from 2 to 0, so halve it.",
+        math.cos(math.pi * done): "may not be below 0: shift the cosine up, then halve it.",
+        (1 + math.cos(math.pi * step / total)) / 2: "counts the warm-up as part of the cosine, "
+        "which begins only behind it.",
+    }
+    if total - warmup > 1:
+        early = (step - warmup) / (total - warmup - 1)
+        looks[(1 + math.cos(math.pi * early)) / 2] = (
+            "is too low: zero would come one step after the last, so that the last one learns, too."
         )
-    raise Wrong(f"{words}, {epochs} epochs: too many steps in all.")
+    fitting = [says for looked, says in looks.items() if is_close(share, looked)]
+    return fitting[0] if fitting else "is not on the cosine from the peak down to 0."
 
 
 def judge_path(answer: Any, right: list[str], tree: dict[str, Any]) -> None:

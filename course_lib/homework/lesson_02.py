@@ -1,4 +1,4 @@
-"""Visible checks of lesson 02: a config's name, steps, message trees, loss on replies, merging."""
+"""Visible checks of lesson 02: a config's name, rates, message trees, loss on replies, merging."""
 
 from typing import Any
 
@@ -28,23 +28,26 @@ def check_read_config_name(ask: Ask) -> None:
     judges_02.judge_name(ask("read_config_name", name), ("pico", "qlora", "msagent", 2), name)
 
 
+# By hand: two steps up, then the cosines of 0, 30, 60, 90, 120 and 150 degrees.
+TOP, LOW = 0.002 + 0.001 * 3**0.5, 0.002 - 0.001 * 3**0.5
+RATES = [0.0, 0.002, 0.004, TOP, 0.003, 0.002, 0.001, LOW]
+
+
 @check(
-    "count_steps",
+    "learning_rates",
     points=1,
     hints=[
-        "First: from how many packs does one step learn? Each process takes a batch, and it does "
-        "so as often as gradients are gathered before the step.",
-        "Then: how many steps use up the packs of one epoch? When some are left over, they get a "
-        "step of their own, so the division is rounded up.",
-        "Each epoch is counted for itself: packs left over in one are not added to the next.",
+        "One rate for each step, counted from 0, so `range(total_steps)`. Ask first: is this step "
+        "below warmup_steps?",
+        "Behind the warm-up, work out `done`: how many steps since then, as a share of all steps "
+        "behind the warm-up. It is 0 at the peak and never quite 1.",
+        "Half a turn of the cosine: math.cos takes radians, so math.pi * done. It goes from 1 to "
+        "-1; add 1 and halve it, then it goes from 1 to 0.",
     ],
 )
-def check_count_steps(ask: Ask) -> None:
-    """25 packs, 8 of them in a step, 3 epochs; then two processes, and nothing left over."""
-    given = (25, 4, 2, 3, 1)
-    judges_02.judge_steps(ask("count_steps", *given[:4]), (8, 4, 12), given)
-    given = (24, 3, 1, 2, 2)
-    judges_02.judge_steps(ask("count_steps", *given), (6, 4, 8), given)
+def check_learning_rates(ask: Ask) -> None:
+    """Eight steps, two of them warm-up."""
+    judges_02.judge_rates(ask("learning_rates", 8, 2, 0.004), RATES, 2, 0.004)
 
 
 def node(

@@ -30,17 +30,17 @@ def check_other_names(ask: Ask) -> None:
         judges_02.judge_name(ask("read_config_name", name), (model, method, data, epochs), name)
 
 
-@check("count_steps", points=1)
-def check_other_runs(ask: Ask) -> None:
-    """Nothing left over, less than one step, one pack, several processes."""
-    cases = [(24, 4, 2, 2, 1), (3, 4, 8, 5, 1), (1, 1, 1, 1, 1), (100, 1, 16, 3, 4)]
+@check("learning_rates", points=1)
+def check_other_rates(ask: Ask) -> None:
+    """No warm-up, nothing but warm-up, one step, long runs."""
     draw = random.Random(3)
-    cases += [tuple(draw.randint(1, top) for top in (300, 8, 8, 5, 4)) for _ in range(12)]
-    for given in cases:
-        n_packs, batch, gathered, n_epochs, n_processes = given
-        share = batch * gathered * n_processes
-        each = (n_packs + share - 1) // share
-        judges_02.judge_steps(ask("count_steps", *given), (share, each, each * n_epochs), given)
+    cases = [(4, 0, 1.0), (3, 3, 0.01), (1, 0, 0.5), (7, 6, 0.02), (2, 5, 0.1)]
+    cases += [(draw.randint(10, 90), draw.randint(0, 9), draw.random()) for _ in range(8)]
+    for total, warmup, peak in cases:
+        straight = [peak * step / warmup for step in range(min(warmup, total))]
+        angles = [math.pi * step / (total - warmup) for step in range(max(0, total - warmup))]
+        right = straight + [peak * math.cos(angle / 2) ** 2 for angle in angles]
+        judges_02.judge_rates(ask("learning_rates", total, warmup, peak), right, warmup, peak)
 
 
 @check("best_path", points=2)

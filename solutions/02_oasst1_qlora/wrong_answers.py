@@ -13,12 +13,18 @@ def read_config_name(name):
     model, data = "_".join(words[:n]), "_".join(words[n + 1 : -1])
     return {"model": model, "method": words[n], "data": data, "epochs": epochs}
 """
-STEPS = """
-def count_steps(packs, batch_size, accumulation, epochs, processes=1):
-    size = batch_size * accumulation * processes
-    steps = -(-packs // size)
-    total = steps * epochs
-    return {"packs_per_step": size, "steps_per_epoch": steps, "total_steps": total}
+RATES = """
+import math
+
+def learning_rates(total_steps, warmup_steps, peak):
+    rates = []
+    for step in range(total_steps):
+        if step < warmup_steps:
+            rates.append(peak * step / warmup_steps)
+        else:
+            done = (step - warmup_steps) / (total_steps - warmup_steps)
+            rates.append(peak * (1 + math.cos(math.pi * done)) / 2)
+    return rates
 """
 PATH = """
 def best_path(tree):
@@ -110,34 +116,50 @@ WRONG_ANSWERS = [
         "def read_config_name(name):\n    return name.split('_')\n",
     ),
     slip(
-        STEPS,
-        "what is left over is dropped",
-        "left over at the end of an epoch get a step, too",
-        "-(-packs // size)",
-        "packs // size",
+        RATES,
+        "the warm-up starts at one",
+        "is one step ahead",
+        "peak * step / warmup_steps",
+        "peak * (step + 1) / warmup_steps",
     ),
     slip(
-        STEPS,
-        "what is left over waits for the next epoch",
-        "what is left over in one does not wait for the next",
-        "steps * epochs",
-        "-(-packs * epochs // size)",
+        RATES,
+        "the cosine runs through the warm-up",
+        "counts the warm-up as part of the cosine",
+        "(step - warmup_steps) / (total_steps - warmup_steps)",
+        "step / total_steps",
     ),
     slip(
-        STEPS,
-        "always one step more",
-        "nothing is left over here",
-        "-(-packs // size)",
-        "packs // size + 1",
+        RATES,
+        "zero at the last step",
+        "zero would come one step after the last",
+        "(total_steps - warmup_steps)",
+        "max(1, total_steps - warmup_steps - 1)",
     ),
-    slip(STEPS, "no accumulation", "one step gathers several batches", "* accumulation ", ""),
-    slip(STEPS, "one process", "each process takes batches of its own", " * processes", ""),
+    slip(RATES, "degrees", "math.cos takes radians", "math.pi * done", "180 * done"),
     slip(
-        STEPS,
-        "steps are not whole",
-        "should hold whole numbers",
-        "-(-packs // size)",
-        "packs / size",
+        RATES,
+        "not halved",
+        "so halve it",
+        "(1 + math.cos(math.pi * done)) / 2",
+        "(1 + math.cos(math.pi * done))",
+    ),
+    slip(
+        RATES,
+        "a straight line down",
+        "lies on a straight line",
+        "(1 + math.cos(math.pi * done)) / 2",
+        "(1 - done)",
+    ),
+    slip(
+        RATES, "one rate too many", "one rate for each step", "(total_steps):", "(total_steps + 1):"
+    ),
+    slip(
+        RATES,
+        "divides by no warm-up",
+        "ZeroDivisionError",
+        "for step in range(total_steps):",
+        "for step in range(total_steps):\n        share = step / warmup_steps",
     ),
     slip(
         PATH,
