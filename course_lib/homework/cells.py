@@ -13,6 +13,7 @@ BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 COURSE_LINES = (
     "%load_ext course_lib",
     "%check",
+    "%train",
     "check_button(",
     "from course_lib.widgets.check_button import",
 )

@@ -1,8 +1,8 @@
-"""Check an answer in the notebook: `%check NAME`, with `--hint`, `--why` and `--raise`."""
+"""Check an answer in the notebook: `%check NAME`, with `--hint`, `--why`, `--raise`; `%train`."""
 
 import argparse
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from IPython.core.error import UsageError
@@ -10,8 +10,8 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, line_magic, magics_class
 
 from course_lib.errors import TunebookError
-from course_lib.homework import lessons, local, progress
-from course_lib.homework.checks import Outcome
+from course_lib.homework import lessons, local, progress, trained
+from course_lib.homework.checks import Outcome, Wrong
 from course_lib.teaching import display, markdown
 
 MARKS = {"right": "✓", "wrong": "✗", "not started": "·", "crashed": "✗"}
@@ -38,7 +38,8 @@ def check_answer(name: str, namespace: Mapping[str, Any]) -> Outcome:
         UnknownNameError: there is no such question.
     """
     lesson, check = lessons.find_check(name)
-    outcome = check.run(local.make_ask(namespace))
+    make_ask = trained.make_ask if check.is_measured else local.make_ask
+    outcome = check.run(make_ask(namespace))
     progress.note_outcome(lesson, outcome, progress.fingerprint(namespace.get(name)))
     return outcome
 
@@ -83,6 +84,26 @@ def as_view(text: str, detail: str = "") -> display.HtmlView:
     return display.HtmlView(body, shown)
 
 
+def train(name: str, namespace: Mapping[str, Any], say: Callable[[str], None]) -> None:
+    """Train the recipe that a question's function hands back; what is wrong with it is said.
+
+    Args:
+        name: the question.
+        namespace: where the learner's function is.
+        say: is told what happens.
+
+    Raises:
+        UnknownNameError: there is no such question.
+    """
+    if not lessons.find_check(name)[1].is_measured:
+        say(f"{name} needs no training: %check {name}")
+        return
+    try:
+        trained.train_recipe(name, namespace, say)
+    except Wrong as wrong:
+        say(f"{MARKS['not started']} {name}, nothing was trained: {wrong.message}")
+
+
 class _Parser(argparse.ArgumentParser):
     """Options of a magic: a wrong line is told and ends nothing."""
 
@@ -93,7 +114,7 @@ class _Parser(argparse.ArgumentParser):
 
 @magics_class
 class CheckMagics(Magics):
-    """`%check`, for `%load_ext course_lib.homework.selfcheck`."""
+    """`%check` and `%train`, for `%load_ext course_lib.homework.selfcheck`."""
 
     @line_magic
     def check(self, line: str) -> display.HtmlView | None:
@@ -117,6 +138,20 @@ class CheckMagics(Magics):
             show(view)
             raise NotRight(f"{outcome.name}: {outcome.status}")
         return view
+
+    @line_magic
+    def train(self, line: str) -> None:
+        """Train a recipe.
+
+        Args:
+            line: the question's name.
+        """
+        from IPython.display import display as show
+
+        try:
+            train(line.strip(), self.shell.user_ns, lambda text: show(as_view(text)))
+        except TunebookError as error:
+            raise UsageError(str(error)) from None
 
 
 def _parse(line: str) -> argparse.Namespace:

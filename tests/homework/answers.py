@@ -1,10 +1,12 @@
 """Cells of exercises as namespaces, in this process: for our own answers only."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 
 from nbformat import NotebookNode, v4
 
-from course_lib.homework import cells, lessons, make
+from course_lib.homework import cells, lessons, local, make, trained
+from course_lib.homework.checks import Ask, Check, Wrong
 
 
 def namespace_of(*sources: str) -> dict:
@@ -23,6 +25,15 @@ def notebook_names(path) -> dict:
     """The names that an exercise's own code cells define."""
     found = cells.list_cells(cells.read_notebook(path))
     return namespace_of(*(c.source for c in found if c.is_code and not c.is_for_course))
+
+
+def make_ask(check: Check, names: Mapping) -> Ask:
+    """As a notebook asks; where a run is measured, its recipe is trained first, as %train does."""
+    if not check.is_measured:
+        return local.make_ask(names)
+    with contextlib.suppress(Wrong):
+        trained.train_recipe(check.name, names)
+    return trained.make_ask(names)
 
 
 def all_checks(lesson: str) -> list:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from course_lib.files import REPO_DIR
-from course_lib.homework import lessons, local, make
+from course_lib.homework import lessons, make
 from course_lib.homework.checks import Wrong
 from tests.homework import answers
 
@@ -30,29 +30,30 @@ each_check = pytest.mark.parametrize(
 @each_check
 def test_the_answer_passes(lesson, check):
     names = answers.notebook_names(lessons.SOLUTIONS_DIR / lesson / lessons.NOTEBOOK_NAME)
-    outcome = check.run(local.make_ask(names))
+    outcome = check.run(answers.make_ask(check, names))
     assert (outcome.status, outcome.message, outcome.points) == ("right", "", check.points)
 
 
 @each_check
 def test_the_blank_stub_is_not_started(lesson, check):
     names = answers.notebook_names(lessons.EXERCISES_DIR / lesson / lessons.NOTEBOOK_NAME)
-    outcome = check.run(local.make_ask(names))
+    outcome = check.run(answers.make_ask(check, names))
     assert (outcome.status, outcome.points) == ("not started", 0)
 
 
 @each_check
 def test_a_function_that_hands_back_nothing_fails(lesson, check):
     names = {check.name: lambda *args: None}
-    assert check.run(local.make_ask(names)).status == "wrong"
+    assert check.run(answers.make_ask(check, names)).status == "wrong"
 
 
 @pytest.mark.parametrize(
     ("lesson", "wrong"), ZOO, ids=[f"{w.question}: {w.mistake}" for _, w in ZOO]
 )
 def test_a_wrong_answer_is_rejected_with_its_message(lesson, wrong):
-    ask = local.make_ask(answers.namespace_of(wrong.code))
-    outcomes = [c.run(ask) for c in answers.all_checks(lesson) if c.name == wrong.question]
+    names = answers.namespace_of(wrong.code)
+    checks = [c for c in answers.all_checks(lesson) if c.name == wrong.question]
+    outcomes = [c.run(answers.make_ask(c, names)) for c in checks]
     messages = [outcome.message for outcome in outcomes if outcome.status == "wrong"]
     assert messages
     assert wrong.message in messages[0]
