@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from course_lib.commands import terminal
+from course_lib.commands import cohorts, terminal
 
 EPILOG = "Example: tunebook grade 01 inbox.zip --out graded/01"
 
@@ -28,6 +28,7 @@ def grade(
     ] = False,
 ) -> None:
     """Grade a folder of submissions; broken off and started again, it goes on."""
+    from course_lib.homework import cohort as cohort_files
     from course_lib.homework import grade as grading
     from course_lib.homework import inbox as inboxes
     from course_lib.homework import isolation, lessons, report
@@ -45,6 +46,6 @@ def grade(
         student = terminal.one_line(result.student)
         terminal.say(f"{done}/{total}  {student}: {result.status}{score}", err=True)
 
-    results = grading.grade_cohort(exam, uploads, out, jobs, say)
-    for path in report.write_reports(exam, results, out):
-        terminal.say(str(path))
+    cohort_files.save(cohort_files.of_exam(exam, list(uploads)), out)
+    grading.grade_cohort(exam, uploads, out, jobs, say)
+    cohorts.write_all(out)

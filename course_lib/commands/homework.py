@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from course_lib.commands import terminal
+from course_lib.commands import cohorts, terminal
 from course_lib.errors import DataError, EnvironmentProblem
 
 app = typer.Typer(help="Homework, for instructors: make, doctor.", **terminal.STYLE)
@@ -36,6 +36,9 @@ def make(
             "Change solutions/ only, then run: tunebook homework make",
         )
     terminal.say(f"exercises/ is what solutions/ makes ({len(names)} looked at).")
+
+
+app.command(epilog=cohorts.REGRADE_EPILOG)(cohorts.regrade)
 
 
 @app.command(epilog="Example: tunebook homework doctor")

@@ -199,7 +199,7 @@ def _grade_or_keep(exam: Exam, student: str, uploads: Sequence[Upload], out_dir:
     digest = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass"))
     for upload in uploads:
         digest.update(hashlib.sha256(_bytes_of(upload)).digest())
-    kept = _read_result(path)
+    kept = read_result(path)
     if kept is not None and kept.key == digest.hexdigest():
         return kept
     start = time.monotonic()
@@ -228,11 +228,19 @@ def _bytes_of(upload: Upload) -> bytes:
         return str(error).encode("utf-8", "replace")
 
 
-def _read_result(path: Path) -> Result | None:
+def read_result(path: Path) -> Result | None:
+    """A result from its file.
+
+    Args:
+        path: from `result_path`.
+
+    Returns:
+        None when there is none, or it is torn or of another version.
+    """
     try:
         return Result(**json.loads(path.read_text("utf-8")))
     except (OSError, ValueError, TypeError):
-        return None  # none yet, or of another version
+        return None
 
 
 def grade_student(exam: Exam, student: str, uploads: Sequence[Upload]) -> Result:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 Status = Literal[
     "graded", "partly", "needs a reader", "unreadable", "wrong lesson", "missing", "grader error"
 ]
+UNKNOWN = ("grader error", "needs a reader")  # of a question: its points are not known
 TELLING = ("crashed", "grader error", "needs a reader")  # of a question: its words are the reason
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from course_lib.errors import EnvironmentProblem
 from course_lib.files import REPO_DIR
-from course_lib.homework import grade, inbox, isolation, lessons, report
+from course_lib.homework import cohort, grade, inbox, isolation, lessons, report, tables
 from course_lib.homework.checks import check
 from course_lib.homework.inbox import Upload
 from tests.homework import answers
@@ -176,7 +176,7 @@ def test_a_killed_batch_goes_on_with_the_same_result(exam, tmp_path):
     assert all(path.stat().st_mtime_ns == done[path] for path in done)
     assert [(r.status, r.score) for r in resumed] == [("graded", 14)] * 4
     fresh = grade.grade_cohort(exam, uploads, tmp_path / "fresh")
-    assert report.grades_table(resumed) == report.grades_table(fresh)
+    assert report.grades_table(whole(exam), resumed) == report.grades_table(whole(exam), fresh)
     assert report.questions_table(resumed) == report.questions_table(fresh)
 
 
@@ -194,32 +194,49 @@ def result(student, status="graded", score=3.0, **fields):
     return grade.Result(student, status, score, 14, questions=[question], **fields)
 
 
+def whole(exam):
+    return cohort.of_exam(exam, [])
+
+
 def rows_of(text):
     return list(csv.DictReader(io.StringIO(text)))
 
 
-def test_a_crash_or_a_missing_submission_has_no_zero():
+def test_a_crash_or_a_missing_submission_has_no_zero(exam):
     results = [result("a", score=0), result("b", "missing", None), result("c", "unreadable", None)]
-    assert [row["score"] for row in rows_of(report.grades_table(results))] == ["0", "", ""]
+    assert [row["score"] for row in rows_of(report.grades_table(whole(exam), results))] == [
+        "0",
+        "",
+        "",
+    ]
 
 
-@pytest.mark.parametrize("name", ["=cmd|' /C calc'!A1", "+1", "-1", "@x", "\t=1"])
-def test_no_cell_is_a_formula(name):
+@pytest.mark.parametrize(
+    "name", ["=cmd|' /C calc'!A1", "+1", "-1", "@x", "\t=1", "\n=1", "\r=1", "＝1"]
+)
+def test_no_cell_is_a_formula(exam, name):
     results = [result(name, reason=name, message=name)]
-    tables = report.grades_table(results) + report.questions_table(results)
-    cells = [cell for row in csv.reader(io.StringIO(tables)) for cell in row]
-    assert [cell for cell in cells if cell.startswith(report.FORMULA)] == []
+    text = report.grades_table(whole(exam), results) + report.questions_table(results)
+    cells = [cell for row in csv.reader(io.StringIO(text)) for cell in row]
+    assert [cell for cell in cells if cell.startswith(tables.FORMULA)] == []
 
 
-def test_commas_quotes_and_lines_in_names_stay_in_their_cell():
+def test_a_spreadsheet_that_expects_semicolons_sees_no_more_cells(exam):
+    table = report.grades_table(whole(exam), [result("anna;=1+1")])
+    cells = next(row for row in csv.reader(io.StringIO(table), delimiter=";") if "anna" in row[0])
+    assert cells[0].startswith("anna;=1+1,")
+
+
+def test_commas_quotes_and_lines_in_names_stay_in_their_cell(exam):
     name = 'Chen, "Anna"\nMaria'
-    assert [row["student"] for row in rows_of(report.grades_table([result(name)]))] == [name]
+    table = report.grades_table(whole(exam), [result(name)])
+    assert [row["student"] for row in rows_of(table)] == [name]
 
 
 def test_pages_escape_everything_and_load_nothing(exam, tmp_path):
     evil = "<script>alert(1)</script><img src=http://x/y>"
     one = result(evil, reason=evil, message=evil, notes=[evil], answers={"mean_loss": evil})
-    paths = report.write_reports(exam, [one], tmp_path)
+    paths = report.write_reports(whole(exam), [one], tmp_path)
     assert [path.name for path in paths] == ["grades.csv", "questions.csv", "summary.html"]
     pages = [*tmp_path.glob("students/*.html"), tmp_path / "summary.html"]
     for page in pages:
@@ -232,7 +249,7 @@ def test_pages_escape_everything_and_load_nothing(exam, tmp_path):
 
 def test_pages_show_no_hidden_check(exam):
     uploads = [upload("anna", book_bytes(WRONG_BOOK))]
-    page = report.student_page(exam, grade.grade_student(exam, "anna", uploads))
+    page = report.student_page(whole(exam), grade.grade_student(exam, "anna", uploads))
     hidden = (lessons.SOLUTIONS_DIR / LESSON / lessons.HIDDEN_NAME).read_text("utf-8")
     lines = {line.strip() for line in hidden.splitlines() if len(line.strip()) > 20}
     assert [line for line in lines if line in page] == []
@@ -242,16 +259,20 @@ def test_pages_show_no_hidden_check(exam):
 
 def test_reports_without_isolation_are_stamped(exam):
     open_one = result("anna", isolation="none")
-    assert report.NOT_ISOLATED in report.student_page(exam, open_one)
-    assert report.NOT_ISOLATED in report.summary_page(exam, [open_one, result("bert")])
-    assert rows_of(report.grades_table([open_one]))[0]["isolation"] == "none"
-    assert report.NOT_ISOLATED not in report.student_page(exam, result("bert"))
+    assert report.NOT_ISOLATED in report.student_page(whole(exam), open_one)
+    assert report.NOT_ISOLATED in report.summary_page(whole(exam), [open_one, result("bert")])
+    assert rows_of(report.grades_table(whole(exam), [open_one]))[0]["isolation"] == "none"
+    assert report.NOT_ISOLATED not in report.student_page(whole(exam), result("bert"))
 
 
 def test_the_summary_says_pass_rates_and_the_most_frequent_message(exam):
     results = [result("a"), result("b"), result("c", message="other")]
-    page = report.summary_page(exam, [*results, result("d", "partly", 1.0, reason="too slow")])
-    assert "<td>mean_loss</td><td>0 of 4</td>" in page
+    page = report.summary_page(
+        whole(exam), [*results, result("d", "partly", 1.0, reason="too slow")]
+    )
+    assert (
+        "<td>mean_loss</td><td>0 of 4</td><td>0</td><td>0</td><td>0</td><td>0.00 of 3</td>" in page
+    )
     assert "3 times: off by one" in page
     assert "<td>d</td><td>partly</td><td>too slow</td>" in page
 
