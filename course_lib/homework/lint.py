@@ -45,7 +45,8 @@ def _cell_problems(cell: nbformat.NotebookNode) -> Iterator[str]:
         yield f"source: {BEGIN} and {END} must stand in turns, one pair for each answer"
     if marks and not is_solution:
         yield "nbgrader.solution: must be true where an answer stands, or learners would see it"
-    if is_solution and cell.cell_type == "code" and not marks:
+    is_read = is_solution and isinstance(rules, dict) and rules.get("grade") is True
+    if (is_read or (is_solution and cell.cell_type == "code")) and not marks:
         yield f"source: an answer without {BEGIN} would go out to learners"
     if cell.cell_type == "code" and SHELL.search(cell.source):
         yield "source: shell lines and cell magics cannot be graded; write Python"
@@ -68,6 +69,8 @@ def _rule_problems(rules: object) -> Iterator[str]:
     points = rules.get("points")
     if is_graded and (type(points) not in (int, float) or not points > 0):
         yield f"nbgrader.points: {points!r}, expected a number above 0"
+    if rules.get("solution") is True and rules.get("locked") is True:
+        yield "nbgrader.locked: must be false where a learner writes"
     must_lock = is_graded and rules.get("solution") is not True
     if must_lock and rules.get("locked") is not True:
         yield "nbgrader.locked: must be true, or nbgrader would fail on every submission"

@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import nbformat
@@ -13,6 +14,7 @@ from course_lib.homework import cells, lessons, lint
 from course_lib.homework.cells import BEGIN, END
 
 STUB = ("# Your code goes here.", "raise NotImplementedError")
+TEXT_STUB = ("*Your answer goes here.*",)
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 TOOLS_OWN = ("kernelspec", "language_info", "widgets")  # JupyterLab rewrites these when it saves
 RELEASE_DIGITS = 12
@@ -77,14 +79,15 @@ def release(source: nbformat.NotebookNode) -> nbformat.NotebookNode:
     made = copy.deepcopy(source)
     for cell in made.cells:
         rules = cells.grader_rules(cell)
-        cell.source = remove_answers(cell.source)
-        if cell.cell_type == "code":
+        is_code = cell.cell_type == "code"
+        cell.source = remove_answers(cell.source, STUB if is_code else TEXT_STUB)
+        if is_code:
             cell.outputs, cell.execution_count = [], None
         if rules:
             cell.metadata["deletable"] = False
         if rules.get("locked") is True:
             cell.metadata["editable"] = False
-        if rules.get("grade") is True and cell.cell_type == "code":
+        if rules.get("grade") is True and is_code:
             # Lab goes on behind it with Run All; nbval fails once a stub stops raising.
             cell.metadata["tags"] = ["raises-exception"]
     about = cells.about(source)
@@ -98,11 +101,12 @@ def release(source: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return made
 
 
-def remove_answers(source: str) -> str:
+def remove_answers(source: str, stub: Sequence[str] = STUB) -> str:
     """Put a stub in the place of each answer.
 
     Args:
         source: a cell's text with both marks around each answer.
+        stub: its lines.
 
     Returns:
         The text without the marks and what stood between them.
@@ -111,7 +115,7 @@ def remove_answers(source: str) -> str:
     for line in source.splitlines():
         if line.strip() == BEGIN:
             indent = line[: len(line) - len(line.lstrip())]
-            kept += [indent + stub for stub in STUB]
+            kept += [indent + line for line in stub]
             is_answer = True
         elif line.strip() == END:
             is_answer = False

@@ -78,6 +78,7 @@ def test_a_sound_source_has_no_problems():
         (set_rule(2, "points", 5), "nbgrader.points: 5, but its checks give 2"),
         (set_rule(2, "points", True), "nbgrader.points: True, expected a number above 0"),
         (set_rule(1, "solution", False), "cell 2 (double), nbgrader.solution"),
+        (set_rule(1, "locked", True), "cell 2 (double), nbgrader.locked: must be false"),
         (set_source(1, "def double(x):\n    return 2 * x"), "an answer without ### BEGIN SOLUTION"),
         (set_source(1, ANSWER + "\n### END SOLUTION"), "must stand in turns"),
         (set_source(1, "### BEGIN HIDDEN TESTS\n" + ANSWER), "belong into hidden.py"),
@@ -95,6 +96,38 @@ def test_a_sound_source_has_no_problems():
 )
 def test_each_mistake_is_named_with_its_cell_and_field(change, line):
     assert any(line in problem for problem in problems(change)), problems(change)
+
+
+def essay(text, **changed):
+    read = {"grade": True, "solution": True, "locked": False, "points": 4, **changed}
+    return v4.new_markdown_cell(text, id="essay", metadata=rules("essay", **read))
+
+
+ESSAY = "### BEGIN SOLUTION\nIt is masked.\n### END SOLUTION"
+
+
+@pytest.mark.parametrize(
+    ("cell", "line"),
+    [
+        (essay(ESSAY), None),
+        (essay("It is masked."), "an answer without ### BEGIN SOLUTION"),
+        (essay(ESSAY, points=0), "nbgrader.points: 0"),
+        (essay(ESSAY, locked=True), "nbgrader.locked: must be false"),
+    ],
+)
+def test_a_question_for_a_reader_is_looked_over_too(cell, line):
+    found = problems(lambda book: book.cells.append(cell))
+    assert bool(found) == bool(line)
+    assert any(line in problem for problem in found) if line else True
+
+
+def test_a_question_for_a_reader_goes_out_with_a_stub_of_text():
+    book = source_notebook()
+    book.cells.append(essay(f"Say why.\n\n{ESSAY}"))
+    made = make.release(book)
+    assert made.cells[-1].source == "Say why.\n\n*Your answer goes here.*"
+    assert cells.list_cells(made)[-1].kind == "manual"
+    assert "editable" not in made.cells[-1].metadata
 
 
 def test_a_question_without_a_cell_is_named():
