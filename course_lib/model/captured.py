@@ -105,8 +105,10 @@ def count_items(labels: torch.Tensor, asked: torch.Tensor | int | None) -> torch
 class CapturedStep:
     """A lean step replayed from two CUDA graphs; batches are padded to one shape.
 
-    Gradients are added up in buffers that stay where they are, as the graph knows their places. So
-    a captured step needs their memory all the time, not only in the backward pass.
+    Where a step is one micro batch, the backward graph makes the gradients in memory that its
+    activations have left, and the next forward graph writes over them. Once a batch comes while
+    gradients are still there, they are to be added up: from then on they have places of their own,
+    which take memory all the time.
     """
 
     def __init__(self, step: LeanStep, packs: int, tokens: int) -> None:
@@ -116,7 +118,8 @@ class CapturedStep:
         self.weights = [p for p in step.base.parameters() if p.requires_grad]
         self.device = self.weights[0].device
         self.anchor = torch.zeros((), device=self.device, requires_grad=True)
-        self.grads: list[torch.Tensor] = []
+        self.grads: list[torch.Tensor | None] = []
+        self.adds_up = False
         self.batch: dict[str, torch.Tensor] = {}
         self.has_no_room = False
 
@@ -133,6 +136,8 @@ class CapturedStep:
         items = count_items(labels, num_items_in_batch)
         if is_too_large or self.has_no_room:
             return self.step(input_ids, labels, positions, items)
+        if not self.adds_up and any(weight.grad is not None for weight in self.weights):
+            self._add_up()
         self._fill(input_ids, labels, positions, items)
         if self.has_no_room:
             return self.step(input_ids, labels, positions, items)
@@ -174,19 +179,36 @@ class CapturedStep:
         positions[:packs] -= tokens
         return positions
 
-    def _capture(self) -> None:
-        """Record forward and backward; what weights and gradients hold stays."""
+    def _add_up(self) -> None:
+        """Move the gradients that are there out of the graphs' memory, to stay and to grow."""
+        self.adds_up = True
+        self.grads = [
+            torch.zeros_like(weight) if weight.grad is None else weight.grad.clone()
+            for weight in self.weights
+        ]
+        self._set_grads(self.grads)
+        if self.batch:
+            self._capture(is_new=False)
+
+    def _capture(self, is_new: bool = True) -> None:
+        """Record forward and backward; what weights and gradients hold stays.
+
+        Args:
+            is_new: nothing like it was recorded before.
+        """
         held = [weight.grad for weight in self.weights]
         self.loss, self.graphs = None, ()  # the old ones' memory is needed
+        if not self.adds_up:
+            self.grads = []  # this too
         _keep_no_random_state(self.step.base)
-        self._warm_up()
+        if is_new:
+            self._warm_up()
         self.has_no_room = _free_bytes() < self._needed_bytes()
         if self.has_no_room:
             warnings.warn(NO_ROOM, stacklevel=2)
             self._set_grads(held)
             return
-        self.grads = self.grads or [torch.zeros_like(weight) for weight in self.weights]
-        self._set_grads(self.grads)
+        self._set_grads(self.grads or [None] * len(self.weights))
         try:
             self._record()
         except torch.OutOfMemoryError:
@@ -196,12 +218,13 @@ class CapturedStep:
                 f"A step of this model cannot be captured: {str(error).splitlines()[0]}",
                 "Set `kernels: off` in the config and train again.",
             ) from error
+        self.grads = [weight.grad for weight in self.weights]
         self._set_grads(held)
 
     def _needed_bytes(self) -> int:
-        """What the warm-up took at its peak, gradients that stay, and AdamW's two moments."""
+        """What the warm-up took at its peak, gradients with it, and AdamW's two moments."""
         taken = torch.cuda.max_memory_allocated() - torch.cuda.memory_allocated()
-        return taken + 3 * sum(weight.nbytes for weight in self.weights)
+        return taken + 2 * sum(weight.nbytes for weight in self.weights)
 
     def _record(self) -> None:
         forward, backward = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
@@ -237,10 +260,20 @@ class CapturedStep:
         return self.loss.clone()
 
     def backward(self, scale: torch.Tensor) -> None:
-        """Replay the backward pass, which adds to the weights' gradients."""
+        """Replay the backward pass, which makes the weights' gradients or adds to them."""
         self.scale.copy_(scale)
-        self._take_over_grads()
+        if self.adds_up:
+            self._take_over_grads()
         self.graphs[1].replay()
+        if not self.adds_up:
+            self._hand_out_grads()
+
+    def _hand_out_grads(self) -> None:
+        for weight, grad in zip(self.weights, self.grads, strict=True):
+            if weight.grad is None:
+                weight.grad = grad
+            elif grad is not None:  # something else gave one since the forward pass
+                weight.grad.add_(grad)
 
     def _take_over_grads(self) -> None:
         """After an optimizer step there are none; others must go on in the known places."""

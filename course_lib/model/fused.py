@@ -1,4 +1,4 @@
-"""The three places where a training step on a GPU wastes most, done in fewer and smaller steps.
+"""The four places where a training step on a GPU wastes most, done in fewer and smaller steps.
 
 - An adapter layer: peft copies the input to fp32 and makes five tensors as large as the layer's
   output. Here the adapter's part is added to the product in place, and backward keeps the input
@@ -8,8 +8,10 @@
 - Attention in packs: instead of a mask of tokens x tokens, flash attention gets the places where
   rows begin. It does no work between rows, so packs cost what their rows cost. Packs that are one
   row each need no places, and torch has a faster kernel for them.
+- AdamW in 8 bits: bitsandbytes waits for the GPU after each weight, and there are hundreds.
 
-All three compute what transformers and peft compute, up to rounding; the tests compare them.
+All compute what transformers, peft and bitsandbytes compute, up to rounding; the tests compare
+them.
 """
 
 import importlib.util
@@ -88,14 +90,25 @@ class _AdapterProduct(torch.autograd.Function):
         a, b = ctx.a.to(x.dtype), ctx.b.to(x.dtype)
         low = rows @ a.T
         grad_low = (grads @ b).mul_(ctx.scale)
-        grad_b = (grads.T @ low).mul_(ctx.scale).to(ctx.b.dtype)
-        grad_a = (grad_low.T @ rows).to(ctx.a.dtype)
+        grad_a, grad_b = _empty_pair(ctx.a, ctx.b)
+        grad_b.copy_((grads.T @ low).mul_(ctx.scale))
+        grad_a.copy_(grad_low.T @ rows)
         shape, dtype, grad_x = x.shape, x.dtype, None
         del x, rows, low  # the peak is here: a recomputed input need not wait for the weight
         if ctx.needs_input_grad[0]:
             grad_x = grads @ dense_weight(ctx.layer, dtype)
             grad_x = grad_x.addmm_(grad_low, a).view(shape)
         return grad_x, grad_a, grad_b, None, None, None
+
+
+def _empty_pair(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two tensors like these in one piece of memory.
+
+    Torch keeps pieces of up to 1 MiB, such as most of a 7B model's matrices at r 64, apart from
+    larger ones: in one piece, gradients fit where activations were.
+    """
+    both = a.new_empty(a.numel() + b.numel())
+    return both[: a.numel()].view_as(a), both[a.numel() :].view_as(b)
 
 
 def dense_weight(layer: torch.nn.Linear, dtype: torch.dtype) -> torch.Tensor:
@@ -259,3 +272,43 @@ def _packed_attention(
         query, key, value, *ends, scale=scaling, window_size=window, **switches
     )
     return out.view(batch, tokens, heads, width), None
+
+
+# --- the optimizer -------------------------------------------------------------------------------
+
+
+def spare_waits(optimizer: torch.optim.Optimizer) -> None:
+    """Have an optimizer of bitsandbytes start all its work and then wait once, or not at all.
+
+    Args:
+        optimizer: it is changed in place; one of torch is left as it is, it does not wait.
+    """
+    if hasattr(optimizer, "prefetch_state") and hasattr(optimizer, "update_step"):
+        # A class of its own: a method kept in the optimizer would keep it and its states alive.
+        kind, made = type(optimizer), {"step": _step_without_waits}
+        optimizer.__class__ = type(kind.__name__, (kind,), made)
+
+
+@torch.optim.Optimizer.profile_hook_step  # as torch does with every optimizer's step
+@torch.no_grad()
+def _step_without_waits(self: Any, closure: Any = None) -> Any:
+    """One GPU does one thing after the other: only memory that moves to RAM needs a wait."""
+    loss = None
+    if closure is not None:
+        with torch.enable_grad():
+            loss = closure()
+    if not self.initialized:
+        self.check_overrides()
+        self.to_gpu()
+        self.initialized = True
+    for number, group in enumerate(self.param_groups):
+        for place, weight in enumerate(group["params"]):
+            if weight.grad is None:
+                continue
+            if not self.state[weight]:
+                self.init_state(group, weight, number, place)
+            self.prefetch_state(weight)
+            self.update_step(group, weight, number, place)
+    if self.is_paged and torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return loss

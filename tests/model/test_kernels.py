@@ -1,5 +1,8 @@
 """Which faster ways of computing a run uses, and that each computes what the plain way does."""
 
+import weakref
+
+import bitsandbytes
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -262,7 +265,7 @@ class Recorded(captured.CapturedStep):
     def _warm_up(self):
         pass
 
-    def _capture(self):
+    def _capture(self, is_new=True):
         self.captures += 1
 
     def forward(self):
@@ -338,9 +341,9 @@ def test_running_out_of_memory_in_a_capture_is_told_as_that(batch, recorded, mon
 
 @pytest.mark.parametrize(("free", "captures"), [(999, 0), (1000, 1)])
 def test_a_step_is_captured_where_it_has_room(free, captures, batch, recorded, monkeypatch):
-    """1,360 bytes at the warm-up's peak, 600 still there; 3 x 80 for gradients and AdamW."""
+    """1,440 bytes at the warm-up's peak, 600 still there; 2 x 80 for AdamW."""
     recorded.weights = [torch.zeros(2, 10)]
-    counts = {"max_memory_allocated": 1360, "memory_allocated": 600, "mem_get_info": (free, 0)}
+    counts = {"max_memory_allocated": 1440, "memory_allocated": 600, "mem_get_info": (free, 0)}
     for name, count in counts.items():
         monkeypatch.setattr(torch.cuda, name, lambda count=count: count)
     recorded_now = []
@@ -379,6 +382,70 @@ def test_a_mixture_of_experts_is_trained_without_a_capture():
     assert on(chosen) == {"adapters", "liger", "lean_loss"}
 
 
+class Replayed(Recorded):
+    """Graphs without a GPU: the forward pass writes over what the backward pass has left."""
+
+    def _capture(self, is_new=True):
+        super()._capture()
+        self.graphs = (None, self)
+        self.scale = torch.ones(())
+        if not self.adds_up:
+            self.grads = [torch.zeros_like(weight) for weight in self.weights]
+
+    def forward(self):
+        if not self.adds_up:
+            for grad in self.grads:
+                grad.fill_(torch.nan)
+        return super().forward()
+
+    def replay(self):
+        with torch.enable_grad():
+            found = torch.autograd.grad(self._eager() * self.scale, self.weights)
+        for kept, grad in zip(self.grads, found, strict=True):
+            kept.mul_(int(self.adds_up)).nan_to_num_().add_(grad)
+
+
+@pytest.fixture
+def replayed(recorded):
+    return Replayed(recorded.step, 3, 24)
+
+
+def gradients_of(step, weights, micro_batches):
+    """Those of one optimizer step, copied; then there are none, as an optimizer leaves it."""
+    for micro_batch in micro_batches:
+        step(**micro_batch).backward()
+    found = [weight.grad.clone() for weight in weights]
+    for weight in weights:
+        weight.grad = None
+    return found
+
+
+def test_micro_batches_add_up_as_without_graphs_however_many_a_step_has(batch, replayed):
+    other = {name: value[:1, :12] for name, value in batch.items()}
+    for micro_batches in ([batch], [other], [batch, other, other], [batch], [other, batch]):
+        expected = gradients_of(replayed.step, replayed.weights, micro_batches)
+        found = gradients_of(replayed, replayed.weights, micro_batches)
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-6)
+
+
+def test_gradients_get_places_of_their_own_with_the_first_second_micro_batch(batch, replayed):
+    for _ in range(2):
+        gradients_of(replayed, replayed.weights, [batch])
+    assert (replayed.captures, replayed.adds_up) == (1, False)
+    for _ in range(2):
+        gradients_of(replayed, replayed.weights, [batch, batch])
+        gradients_of(replayed, replayed.weights, [batch])
+    assert (replayed.captures, replayed.adds_up) == (2, True)
+
+
+def test_a_gradient_that_came_from_elsewhere_is_kept(batch, replayed):
+    (expected,) = gradients_of(replayed.step, replayed.weights[:1], [batch])
+    loss = replayed(**batch)
+    replayed.weights[0].grad = torch.ones_like(expected)
+    loss.backward()
+    torch.testing.assert_close(replayed.weights[0].grad, expected + 1, rtol=1e-3, atol=1e-6)
+
+
 def test_gradients_go_on_in_the_places_the_graph_knows(recorded):
     recorded.grads = [torch.ones_like(weight) for weight in recorded.weights]
     recorded._take_over_grads()
@@ -386,3 +453,44 @@ def test_gradients_go_on_in_the_places_the_graph_knows(recorded):
     recorded.grads[0].add_(3)
     recorded._take_over_grads()
     assert (recorded.weights[0].grad == 3).all()  # and these stay
+
+
+# --- the optimizer -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_paged", [False, True])
+def test_an_optimizer_without_waits_makes_the_same_steps(is_paged, monkeypatch):
+    waits = []
+    monkeypatch.setattr(bitsandbytes.optim.optimizer, "sync_gpu", waits.append)
+    results = []
+    for is_spared in (False, True):
+        torch.manual_seed(0)
+        weights = [torch.nn.Parameter(torch.randn(n, 128)) for n in (64, 2, 96)]
+        unused = torch.nn.Parameter(torch.ones(3))
+        optimizer = bitsandbytes.optim.AdamW8bit([*weights, unused], lr=0.01, is_paged=is_paged)
+        if is_spared:
+            fused.spare_waits(optimizer)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (1 + step))
+        waits.clear()
+        for _ in range(3):
+            for weight in weights:
+                weight.grad = torch.randn_like(weight)
+            optimizer.step()
+            schedule.step()
+        results.append([*weights, unused])
+        assert bool(waits) != is_spared
+    assert all(map(torch.equal, *results))
+
+
+def test_an_optimizer_of_torch_stays_as_it_is():
+    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.ones(2))])
+    fused.spare_waits(optimizer)
+    assert type(optimizer) is torch.optim.AdamW
+
+
+def test_an_optimizer_without_waits_goes_with_its_last_name():
+    optimizer = bitsandbytes.optim.AdamW8bit([torch.nn.Parameter(torch.ones(2))])
+    fused.spare_waits(optimizer)
+    alive = weakref.ref(optimizer)
+    del optimizer
+    assert alive() is None  # at once, with its states, not when Python looks for circles
