@@ -16,7 +16,7 @@ def own_exercises(tmp_path, monkeypatch):
 def test_make_writes_what_check_then_finds_in_order(tunebook, own_exercises):
     made = tunebook("homework", "make", "01")
     assert (made.status, made.out.strip()) == (0, str(own_exercises))
-    checked = tunebook("homework", "make", "--check")
+    checked = tunebook("homework", "make", "01", "--check")
     assert (checked.status, checked.out) == (
         0,
         "exercises/ is what solutions/ makes (1 looked at).\n",
