@@ -7,7 +7,7 @@ from types import ModuleType
 
 from course_lib.errors import DataError, UnknownNameError
 from course_lib.files import REPO_DIR
-from course_lib.homework import lesson_00, lesson_01, lesson_02, lesson_03, lesson_04
+from course_lib.homework import lesson_00, lesson_01, lesson_02, lesson_03, lesson_04, lesson_05
 from course_lib.homework.checks import Check
 
 SOLUTIONS_DIR = REPO_DIR / "solutions"  # for instructors: answers, hidden checks, wrong answers
@@ -20,6 +20,7 @@ MODULES = {
     "02_oasst1_qlora": lesson_02,
     "03_medqa_custom_data": lesson_03,
     "04_personal_assistant": lesson_04,
+    "05_ms_agent": lesson_05,
 }
 
 
