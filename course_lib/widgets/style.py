@@ -39,6 +39,8 @@ CSS = """
   color: var(--jp-ui-font-color1, inherit);
   background-color: var(--jp-layout-color1, transparent);
   border: 1px solid var(--jp-border-color1, currentColor); }
+.tb-panel .tb-choices label { height: auto; line-height: 1.4; padding: 3px 0; white-space: normal;
+  color: var(--jp-content-font-color1, inherit); }
 [data-jp-theme-light="false"] .tb-panel { color-scheme: dark; }
 [data-jp-theme-light="false"] .tb-panel select {
   appearance: auto; background-image: none !important; }
