@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -38,6 +39,13 @@ def upload(student, content, place="exercise.ipynb", **fields):
 def exam():
     """Our own answers only: no sandbox needed, so these tests run everywhere."""
     return grade.load_exam(LESSON, "none")
+
+
+def test_a_lessons_judges_belong_to_what_it_is_graded_with(monkeypatch):
+    digested = []
+    monkeypatch.setattr(Path, "read_bytes", lambda path: digested.append(path.name) or b"")
+    assert grade.load_exam("05_ms_agent", "none").key
+    assert {"lesson_05.py", "judges_05.py", "hidden.py"} <= set(digested)
 
 
 WRONG_BOOK = {"build_labels": "def build_labels(segments):\n    return [], []"}
