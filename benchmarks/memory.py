@@ -37,6 +37,10 @@ PICO = {
     "full, fp32": Setting("full", 256, bits=32),
     "full, fp32, checkpointing": Setting("full", 512, gradient_checkpointing=True, bits=32),
     "full, bf16": Setting("full", 256, engine=engines.ENGINES["bf16"]),
+    "full, fp32, autocast": Setting("full", 256, engine=engines.MIXED),
+    "full, fp32, autocast, checkpointing": Setting(
+        "full", 512, gradient_checkpointing=True, engine=engines.MIXED
+    ),
     "full, fp32, SGD with momentum": Setting("full", 64, bits=32, optimizer="sgd_momentum"),
     "LoRA, fp32": Setting("lora", 512, bits=32, r=8),
     "LoRA, fp32, checkpointing": Setting("lora", 512, bits=32, gradient_checkpointing=True),
@@ -97,7 +101,8 @@ def on_this_machine(setting: Setting) -> Setting:
 
 def pico(setting: Setting) -> torch.nn.Module:
     """pico, ready to train as a setting says."""
-    model = loading.load_model("pico-chat", setting.base_bits)
+    is_mixed = setting.engine == engines.MIXED
+    model = loading.load_model("pico-chat", 32 if is_mixed else setting.base_bits)
     if setting.engine == engines.ENGINES["bf16"]:
         model = model.to(torch.bfloat16)
     if not setting.is_full:
@@ -123,14 +128,13 @@ def measure(model: torch.nn.Module, setting: Setting) -> tuple[int, int]:
     Returns:
         Bytes held between steps (weights, scales, states), and at the peak.
     """
-    optimizer = make_optimizer(
-        setting.optimizer, [w for w in model.parameters() if w.requires_grad]
-    )
+    optimizer = make_optimizer(setting.optimizer, model)
     batch = make_batch(setting)
     with gradients.checkpointed(model, setting.gradient_checkpointing):
-        train_step(model, optimizer, batch)
+        is_mixed = setting.engine == engines.MIXED
+        train_step(model, optimizer, batch, is_mixed)
         held = nbytes([*held_tensors(model), *state_tensors(optimizer)])
-        made = held_bytes.measure_held(lambda: train_step(model, optimizer, batch))
+        made = held_bytes.measure_held(lambda: train_step(model, optimizer, batch, is_mixed))
     return held, held + made.peak
 
 
@@ -165,11 +169,17 @@ def nbytes(tensors: Iterable[torch.Tensor]) -> int:
     return sum(storages.values())
 
 
-def make_optimizer(name: str, weights: Sequence[torch.nn.Parameter]) -> torch.optim.Optimizer:
-    """The optimizer of a setting."""
+def make_optimizer(name: str, model: torch.nn.Module) -> torch.optim.Optimizer:
+    """The optimizer of a setting, as transformers' Trainer makes it."""
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
     if "8bit" in name:
         import bitsandbytes
 
+        manager = bitsandbytes.optim.GlobalOptimManager.get_instance()
+        manager.pid2config.clear()  # of an earlier run: by address and by number, for good
+        manager.index2config.clear()
+        table = model.get_input_embeddings()
+        manager.register_module_override(table, "weight", {"optim_bits": 32})
         paged = {"is_paged": True} if name.startswith("paged") else {}
         return bitsandbytes.optim.AdamW8bit(weights, **paged)
     kinds: dict[str, Callable[..., torch.optim.Optimizer]] = {
@@ -192,10 +202,15 @@ def make_batch(setting: Setting, device: str = "cpu") -> dict[str, torch.Tensor]
 
 
 def train_step(
-    model: torch.nn.Module, optimizer: torch.optim.Optimizer, batch: dict[str, torch.Tensor]
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batch: dict[str, torch.Tensor],
+    is_mixed: bool = False,
 ) -> None:
-    """One optimizer step of one micro batch."""
-    model(**batch).loss.backward()
+    """One optimizer step of one micro batch, under autocast or not."""
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=is_mixed):
+        loss = model(**batch).loss
+    loss.backward()
     optimizer.step()
     optimizer.zero_grad()
 

@@ -36,7 +36,7 @@ app = typer.Typer(
     **terminal.STYLE,
 )
 convert_app = typer.Typer(
-    help="Make a checkpoint ready to pass on: adapter, merge, llama.", **terminal.STYLE
+    help="Make a checkpoint ready to pass on: adapter, merge, model, llama.", **terminal.STYLE
 )
 pico_app = typer.Typer(help="The built-in model: build.", **terminal.STYLE)
 app.add_typer(data_commands.app, name="data")
@@ -179,7 +179,7 @@ def train(
         bool, typer.Option("--resume", help="Go on from the folder's latest checkpoint.")
     ] = False,
 ) -> None:
-    """Train an adapter as a config says; each event is one line."""
+    """Train as a config says; each event is one line."""
     settings = presets.read_config(config)
     how = spread.Spread(nproc, deepspeed)
     spread.check_spread(how, settings.bits)
@@ -226,6 +226,24 @@ def convert_merge(
     merged = adapters.merge_adapter(base, adapter_dir, dest, size)
     terminal.say(f"Merged model: {merged}")
     terminal.say_next("chat", merged)
+
+
+@convert_app.command("model", epilog="Example: tunebook convert model runs/full my_model")
+def convert_model(
+    source: Annotated[
+        Path, typer.Argument(metavar="RUN_OR_CHECKPOINT", help="A run with method full.")
+    ],
+    dest: Annotated[Path, typer.Argument(help="The new folder.")],
+    max_shard_size: ShardSize = "2GB",
+) -> None:
+    """Write the model of a run with method full, ready to pass on, in its base's own type."""
+    size = _to_size(max_shard_size)
+    from course_lib.model import whole
+    from course_lib.training import checkpoints
+
+    written = whole.export_model(checkpoints.find_adapter(source), dest, size)
+    terminal.say(f"Model: {written}")
+    terminal.say_next("chat", written)
 
 
 @convert_app.command("llama", epilog="Example: tunebook convert llama internlm2-chat-1_8b llama")
@@ -346,7 +364,8 @@ def _say_result(result: "RunResult") -> None:
     note = progress.stop_note(result.run_dir)
     if note:
         terminal.say("\n" + note)
-    terminal.say(f"\nAdapter: {result.adapter_dir}")
+    is_adapter = (result.adapter_dir / "adapter_config.json").is_file()
+    terminal.say(f"\n{'Adapter' if is_adapter else 'Model'}: {result.adapter_dir}")
     terminal.say_next("chat", result.adapter_dir)
 
 

@@ -53,7 +53,7 @@ def plan_text(config: TrainConfig, predicted: prediction.Prediction) -> str:
     run_plan = predicted.plan
     left_out = f", {run_plan.dropped_rows} left out" if run_plan.dropped_rows else ""
     lines = {
-        "base model": f"{config.base_model} in {config.bits} bits",
+        "base model": f"{config.base_model} in {config.bits} bits, method {config.method}",
         "rows": f"{run_plan.rows:,} ({run_plan.truncated_rows} truncated{left_out})",
         "packs": f"{run_plan.packs:,} of at most {config.max_length} tokens",
         "tokens": f"{run_plan.tokens:,} in an epoch, {loss_share(run_plan):.0%} with loss",

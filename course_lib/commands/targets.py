@@ -6,7 +6,7 @@ from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from course_lib.model import adapters, loading
+from course_lib.model import adapters, loading, whole
 from course_lib.training import checkpoints, folder
 from course_lib.training.config import load_config
 
@@ -46,7 +46,8 @@ def find_target(model: str, adapter: Path | None = None, bits: int | None = None
         bits: for each base weight; None takes the run's, or 16.
 
     Returns:
-        The target. A run folder stands for its best checkpoint by score, else its latest.
+        The target. A run folder stands for its best checkpoint by score, else its latest; with
+        method full that checkpoint is the model itself.
 
     Raises:
         RunError: a run folder without a checkpoint, or no adapter at `adapter`.
@@ -54,14 +55,17 @@ def find_target(model: str, adapter: Path | None = None, bits: int | None = None
     """
     path = Path(model)
     is_adapter = (path / adapters.ADAPTER_FILES[0]).is_file()
-    is_checkpoint = is_adapter and checkpoints.CHECKPOINT_NAME.match(path.resolve().name)
+    is_result = is_adapter or whole.is_model(path)
+    is_checkpoint = is_result and checkpoints.CHECKPOINT_NAME.match(path.resolve().name)
     run_config = (path.resolve().parent if is_checkpoint else path) / folder.CONFIG_FILE
     if run_config.is_file():
         config = load_config(run_config)
-        adapter_dir = checkpoints.find_adapter(adapter or path)
         suite = "" if config.suite == "none" else config.suite
-        bits = bits or config.bits
-        return Target(config.base_model, adapter_dir, bits, config.assistant_name, suite)
+        about = (bits or config.bits, config.assistant_name, suite)
+        if config.is_full:
+            made = None if adapter is None else checkpoints.find_adapter(adapter)
+            return Target(str(checkpoints.find_adapter(path)), made, *about)
+        return Target(config.base_model, checkpoints.find_adapter(adapter or path), *about)
     adapter_dir = None if adapter is None else checkpoints.find_adapter(adapter)
     if is_adapter:
         base = adapters.read_base(path)["base_model"] or model

@@ -140,6 +140,12 @@ def check_adapter_files(adapter_dir: Path) -> None:
         AdapterError: names the missing files.
     """
     missing = [name for name in ADAPTER_FILES if not (adapter_dir / name).is_file()]
+    if missing and (adapter_dir / "config.json").is_file():
+        raise AdapterError(
+            f"{adapter_dir} holds a whole model, as method full writes it, and no adapter.",
+            f"Use it as the model: tunebook chat {adapter_dir}; tunebook convert model makes it "
+            "ready to pass on.",
+        )
     if missing:
         raise AdapterError(
             f"{adapter_dir} is no adapter: {' and '.join(missing)} missing.",
@@ -213,7 +219,7 @@ def export_adapter(checkpoint_dir: Path, out_dir: Path) -> Path:
     """
     checkpoint_dir, out_dir = Path(checkpoint_dir), Path(out_dir)
     check_adapter_files(checkpoint_dir)
-    with _new_dir(out_dir) as staging:
+    with new_dir(out_dir) as staging:
         for name in (*ADAPTER_FILES, BASE_RECORD, TEMPLATE_FILE):
             if (checkpoint_dir / name).is_file():
                 shutil.copyfile(checkpoint_dir / name, staging / name)
@@ -246,12 +252,12 @@ def merge_adapter(
     """
     out_dir = Path(out_dir)
     refuse_existing(out_dir)
-    _check_shard_size(max_shard_size)
+    check_shard_size(max_shard_size)
     base = loading.load_model(base_model, bits=32)
-    written_dtype = dtype or _stored_dtype(base_model)
+    written_dtype = dtype or stored_dtype(base_model)
     merged = load_adapter(base, Path(adapter_dir), base_model).merge_and_unload()
     merged.config.use_cache = True
-    with _new_dir(out_dir) as staging, quiet_libraries():
+    with new_dir(out_dir) as staging, quiet_libraries():
         merged.to(written_dtype).save_pretrained(staging, max_shard_size=max_shard_size)
         load_tokenizer(base_model, Path(adapter_dir)).save_pretrained(staging)
     return out_dir
@@ -275,15 +281,15 @@ def convert_to_llama(name: str, out_dir: Path, max_shard_size: str = "2GB") -> P
     """
     out_dir, path = Path(out_dir), loading.resolve_model(name)
     refuse_existing(out_dir)
-    _check_shard_size(max_shard_size)
-    dtype = _stored_dtype(name)
+    check_shard_size(max_shard_size)
+    dtype = stored_dtype(name)
     if not internlm.is_internlm(path):
         raise ModelError(
             f"{name} is no InternLM.", "Use it as it is: transformers loads it without a change."
         )
     tokenizer = loading.load_tokenizer(name)
     options = {"dtype": dtype, "device_map": "cpu", "output_loading_info": True}
-    with _new_dir(out_dir) as staging, quiet_libraries():
+    with new_dir(out_dir) as staging, quiet_libraries():
         model, _ = internlm.load(path, **options)
         _stop_at_turns(model, tokenizer)
         model.save_pretrained(staging, max_shard_size=max_shard_size)
@@ -301,8 +307,18 @@ def _stop_at_turns(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -
 
 
 @contextmanager
-def _new_dir(out_dir: Path) -> Iterator[Path]:
-    """A folder that appears whole or not at all, with one clear error when it cannot."""
+def new_dir(out_dir: Path) -> Iterator[Path]:
+    """A folder that appears whole or not at all, with one clear error when it cannot.
+
+    Args:
+        out_dir: the new folder.
+
+    Yields:
+        Where to write.
+
+    Raises:
+        RunError: `out_dir` exists already, or the disk is full.
+    """
     refuse_existing(out_dir)
     try:
         with staged_dir(out_dir) as staging:
@@ -314,7 +330,8 @@ def _new_dir(out_dir: Path) -> Iterator[Path]:
         ) from error
 
 
-def _check_shard_size(max_shard_size: str) -> None:
+def check_shard_size(max_shard_size: str) -> None:
+    """Refuse what is no size of a file such as "2GB" with a ConfigError."""
     if not re.fullmatch(r"[1-9][0-9]*(KB|MB|GB|TB)", max_shard_size):
         raise ConfigError(
             f"max_shard_size is {max_shard_size!r}.", 'Give a size such as "2GB" or "500MB".'
@@ -334,7 +351,8 @@ def refuse_existing(out_dir: Path) -> None:
         raise RunError(f"{out_dir} exists already.", "Give a new folder, or delete the old one.")
 
 
-def _stored_dtype(base_model: str) -> torch.dtype:
+def stored_dtype(base_model: str) -> torch.dtype:
+    """The type of a model's weights on the disk; fp32 when its config does not say."""
     dtype = loading.read_config(base_model).dtype
     return dtype if isinstance(dtype, torch.dtype) else torch.float32
 

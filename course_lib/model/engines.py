@@ -72,9 +72,17 @@ KERNELS = Engine(
     has_masks=False,
     has_chunked_loss=True,
 )
+MIXED = Engine(
+    "`tunebook train` with method full in 16 bits on one GPU: weights, gradients and optimizer in "
+    "fp32, autocast to bf16",
+    other_bytes=4,
+    has_autocast=True,
+    has_master_weights=False,
+)
 ENGINES = {
     "tunebook": TUNEBOOK,
     "kernels": KERNELS,
+    "mixed": MIXED,
     "peft_kbit": Engine(
         "transformers + peft's prepare_model_for_kbit_training: embeddings, norms and output "
         "layer in fp32, autocast to bf16",

@@ -119,10 +119,10 @@ def estimate_moments(shape: Shape, setting: Setting) -> list[Memory]:
             before,
             kept,
             activations.logit_bytes(shape, setting),
-            rounded + activations.loss_room(shape, setting),
+            rounded["loss"] + activations.loss_room(shape, setting),
         ),
-        "first block": (max(before, a_block), kept + again, 0, rounded + room),
-        "last block": (gradients, block + flow, 0, room),
+        "first block": (max(before, a_block), kept + again, 0, rounded["first block"] + room),
+        "last block": (gradients, block + flow, 0, rounded["last block"] + room),
         "embeddings": (gradients, flow, 0, _table_bytes(shape, setting)),
         "step": (gradients, 0, 0, 0),
     }
@@ -169,12 +169,23 @@ def _share(count: int, setting: Setting, stage: int) -> int:
     return -(-count // setting.gpus) if setting.zero >= stage else count
 
 
-def _rounded_bytes(shape: Shape, setting: Setting) -> int:
-    """The adapter once more as autocast rounds it; recomputed blocks round it anew."""
+def _rounded_bytes(shape: Shape, setting: Setting) -> dict[str, int]:
+    """What is trained once more as autocast rounds it, at the moments when it is there.
+
+    Recomputed blocks round it anew; until the forward pass is over, autocast remembers all.
+    """
     numbers = setting.numbers
-    if not numbers.has_autocast or setting.gradient_checkpointing or setting.is_full:
-        return 0
-    return states.adapter_bytes(shape, setting) // numbers.adapter_bytes * numbers.compute_bytes
+    if not numbers.has_autocast:
+        return dict.fromkeys(("loss", "first block", "last block"), 0)
+    if setting.is_full:
+        rounded = shape.linear_weights * numbers.compute_bytes
+        again = rounded // shape.layers
+    else:
+        count = states.adapter_bytes(shape, setting) // numbers.adapter_bytes
+        rounded = 0 if setting.gradient_checkpointing else count * numbers.compute_bytes
+        again = 0
+    first = again if setting.gradient_checkpointing else rounded
+    return {"loss": rounded, "first block": first, "last block": again}
 
 
 def _table_bytes(shape: Shape, setting: Setting) -> int:

@@ -291,11 +291,13 @@ def _zero3_holding(dtype: torch.dtype) -> Iterator[None]:
     the adapter is trained in bf16 too.
     """
     config = deepspeed_config() if is_deepspeed_zero3_enabled() else {}
+    before = config.get("bf16")
     config["bf16"] = {"enabled": dtype == torch.bfloat16}
     try:
         yield
     finally:
         del config["bf16"]
+        config |= {} if before is None else {"bf16": before}
 
 
 def _quantization(bits: int, dtype: torch.dtype) -> BitsAndBytesConfig | None:

@@ -6,7 +6,8 @@
 - Trained are r * (in + out) weights for each targeted layer, or, with full, all. Each has a
   gradient of its own type.
 - AdamW keeps two moments for each, of the weight's own type; in 8 bits two bytes, and for each 256
-  of them a scale of four for each moment. SGD keeps nothing, with momentum one number. Adafactor
+  of them a scale of four for each moment; of a table of embeddings transformers' Trainer keeps
+  them in fp32. SGD keeps nothing, with momentum one number. Adafactor
   keeps one for each row and each column. Full training in 16 bits keeps a copy of the weights in
   fp32 as well ("master weights"), and then its states are in fp32.
 
@@ -49,6 +50,8 @@ def other_bytes(shape: Shape, setting: Setting) -> int:
 
 def linear_bytes(setting: Setting) -> float:
     """Bytes of one weight in a linear layer of the base."""
+    if setting.is_full:
+        return trained_bytes(setting)
     return {4: NF4_BYTES, 8: 1, 16: setting.numbers.compute_bytes, 32: FP32}[setting.base_bits]
 
 
@@ -94,9 +97,13 @@ def state_bytes(shape: Shape, setting: Setting) -> int:
     """
     trained = trained_weights(shape, setting)
     has_master = has_master_weights(setting)
-    each = FP32 if has_master else _trained_bytes(setting)
+    each = FP32 if has_master else trained_bytes(setting)
     master = FP32 * _count(trained) if has_master else 0
-    return master + sum(_states(sizes, setting.optimizer, each) for sizes in trained)
+    return (
+        master
+        + _table_extra(shape, setting)
+        + sum(_states(sizes, setting.optimizer, each) for sizes in trained)
+    )
 
 
 def pageable_bytes(shape: Shape, setting: Setting) -> int:
@@ -104,7 +111,20 @@ def pageable_bytes(shape: Shape, setting: Setting) -> int:
     if setting.optimizer != "paged_adamw_8bit":
         return 0
     large = [sizes for sizes in trained_weights(shape, setting) if prod(sizes) >= PAGED]
-    return sum(_states(sizes, setting.optimizer, FP32) for sizes in large)
+    paged = sum(_states(sizes, setting.optimizer, FP32) for sizes in large)
+    return paged + _table_extra(shape, setting, PAGED)
+
+
+def _table_extra(shape: Shape, setting: Setting, fewest: int = 0) -> int:
+    """What 8-bit AdamW takes more for the table of embeddings: there transformers keeps 32 bits."""
+    if not (setting.is_full and "8bit" in setting.optimizer):
+        return 0
+    tables = [sizes for name, sizes in shape.others if "embed" in name and prod(sizes) >= fewest]
+    in_fp32, in_8_bits = (
+        sum(_states(sizes, optimizer, FP32) for sizes in tables)
+        for optimizer in ("adamw", setting.optimizer)
+    )
+    return in_fp32 - in_8_bits
 
 
 def has_master_weights(setting: Setting) -> bool:
@@ -113,9 +133,12 @@ def has_master_weights(setting: Setting) -> bool:
     return setting.zero > 0 or is_mixed
 
 
-def _trained_bytes(setting: Setting) -> int:
+def trained_bytes(setting: Setting) -> int:
+    """Bytes of one trained weight; with full and autocast all of the base is held in fp32."""
     numbers = setting.numbers
-    return numbers.compute_bytes if setting.is_full else numbers.adapter_bytes
+    if not setting.is_full:
+        return numbers.adapter_bytes
+    return FP32 if numbers.has_autocast else numbers.compute_bytes
 
 
 def _states(sizes: Sizes, optimizer: str, each: int) -> int:

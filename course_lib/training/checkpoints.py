@@ -10,6 +10,7 @@ from course_lib.files import read_jsonl
 
 SCORES_FILE = "scores.jsonl"
 SAVING_PREFIX = ".saving-"  # a checkpoint being written; never taken for a finished one
+RESULT_FILES = ("adapter_config.json", "config.json")  # of an adapter, of a whole model
 CHECKPOINT_NAME = re.compile(r"checkpoint-(\d+)$")
 
 
@@ -19,7 +20,7 @@ class Checkpoint:
 
     Attributes:
         step: optimizer steps done.
-        path: its folder, with the adapter and the trainer's state.
+        path: its folder, with the adapter (or the whole model) and the trainer's state.
     """
 
     step: int
@@ -73,20 +74,20 @@ def overall_scores(run_dir: Path) -> dict[int, float]:
 
 
 def find_adapter(run_or_checkpoint: Path) -> Path:
-    """The adapter folder that a path means.
+    """The folder with what was trained that a path means.
 
     Args:
         run_or_checkpoint: a run folder (its best checkpoint by score, else its latest), a
-            checkpoint, or an exported adapter.
+            checkpoint, or an exported adapter or model.
 
     Returns:
-        A folder with an adapter.
+        A folder with an adapter; of a run with method full, with a whole model.
 
     Raises:
         RunError: there is none.
     """
     path = Path(run_or_checkpoint)
-    if (path / "adapter_config.json").is_file():
+    if any((path / name).is_file() for name in RESULT_FILES):
         return path
     checkpoint = best_checkpoint(path) or latest_checkpoint(path)
     if checkpoint is None:

@@ -19,11 +19,10 @@ from course_lib.data.masking import LossTurns
 from course_lib.data.packing import Method
 from course_lib.errors import ConfigError, nearest
 from course_lib.files import write_atomic
-from course_lib.training import recipes, yaml_lines
+from course_lib.training import methods, recipes, yaml_lines
+from course_lib.training.assistant_name import name_problem
 
 PRESET_DIR = recipes.PRESET_DIR
-LONGEST_NAME = 40  # characters: longer ones are a pasted text, not a name
-JOINERS = "\u200c\u200d"  # invisible, but part of many emoji and of Persian and Indian names
 DataFormat = Literal[
     "auto",
     "messages",
@@ -77,6 +76,11 @@ class TrainConfig(Checked):
     """Everything a run depends on; saved in its run folder."""
 
     base_model: str = _field("pico-chat", "model", "pico-chat, pico-base, a folder or a model id")
+    method: Literal["full", "lora", "qlora"] = _field(
+        "qlora",
+        "model",
+        "what is trained: an adapter (qlora on 4 bits, lora on more), or full: all",
+    )
     bits: Literal[4, 8, 16, 32] = _field(4, "model", "bits for each base weight; 4 is NF4 (QLoRA)")
 
     train_data: tuple[DataSource, ...] = _field((), "data", "sources of data, mixed in one epoch")
@@ -143,6 +147,11 @@ class TrainConfig(Checked):
         "faster computing on a GPU: auto or off; no effect on a CPU",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_method(cls, values: Any) -> Any:
+        return methods.fill(values) if isinstance(values, dict) else values
+
     @field_validator("assistant_name")
     @classmethod
     def _check_name(cls, name: str) -> str:
@@ -177,6 +186,9 @@ class TrainConfig(Checked):
 
     @model_validator(mode="after")
     def _check_together(self) -> "TrainConfig":
+        problem = methods.problem(self.method, self.bits)
+        if problem:
+            raise ValueError(problem)
         if self.save_every_steps is not None and self.save_every_epochs is not None:
             raise ValueError("set only one of save_every_steps and save_every_epochs")
         if self.suite == "assistant" and not self.assistant_name:
@@ -184,6 +196,11 @@ class TrainConfig(Checked):
                 "suite: assistant needs assistant_name, the name to look for in replies"
             )
         return self
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the base's own weights are trained, not an adapter."""
+        return self.method == methods.FULL
 
     def save_steps(self, steps_per_epoch: int) -> int:
         """Optimizer steps between two checkpoints.
@@ -201,29 +218,6 @@ class TrainConfig(Checked):
     def to_yaml(self) -> str:
         """The config as YAML, all fields with their values, in the order of the groups."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
-
-def name_problem(name: str) -> str:
-    """Say why a text cannot be an assistant's name.
-
-    Args:
-        name: what the learner typed.
-
-    Returns:
-        One sentence with what to do, or an empty string when the name can be used. Quotes,
-        apostrophes, emoji and any script are allowed.
-    """
-    if not name.strip():
-        return "the name is empty: type at least one letter"
-    if name != name.strip() or any(not c.isprintable() and c not in JOINERS for c in name):
-        return "the name has blanks around it or a line break in it: type it on one line"
-    if len(name) > LONGEST_NAME:
-        return f"the name has {len(name)} characters: use at most {LONGEST_NAME}"
-    if "{{" in name or "}}" in name:
-        return "the name holds {{ or }}, which mark places to fill in: leave them out"
-    if "<|" in name or "|>" in name:
-        return "the name holds <| or |>, which mark control tokens: leave them out"
-    return ""
 
 
 def load_config(path: Path | str) -> TrainConfig:

@@ -19,7 +19,7 @@ import yaml
 from course_lib.errors import ConfigError
 from course_lib.files import write_atomic
 from course_lib.training import config as configs
-from course_lib.training import recipes, yaml_lines
+from course_lib.training import methods, recipes, yaml_lines
 from course_lib.training.config import TrainConfig
 
 Kind = Literal["choice", "switch", "number", "text", "lines", "targets", "yaml"]
@@ -175,12 +175,13 @@ def field_texts(start: Start) -> dict[str, str]:
         A text for each field of `TrainConfig`, in its order.
     """
     texts = {}
+    values = methods.fill(start.values)
     for name, field in TrainConfig.model_fields.items():
         block = yaml_lines.Block.find(start.text, name) if field_kind(name) == "yaml" else None
         if block and name in start.values:
             texts[name] = block.body()
         else:
-            texts[name] = _to_text(name, start.values.get(name, field.default))
+            texts[name] = _to_text(name, values.get(name, field.default))
     return texts
 
 

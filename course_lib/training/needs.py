@@ -8,6 +8,7 @@ from course_lib.model.engines import Engine
 from course_lib.model.estimate import Memory
 from course_lib.model.setting import Setting
 from course_lib.model.shapes import Shape
+from course_lib.training import methods
 from course_lib.training.config import TrainConfig
 
 
@@ -26,9 +27,10 @@ def setting_with(config: TrainConfig, engine: Engine, **spread: Any) -> Setting:
         ConfigError: the values do not go together, such as ZeRO-3 with 4 bits.
     """
     rows = config.per_device_train_batch_size
+    is_fp32 = config.is_full and engine.compute_bytes == 4
     return Setting(
-        method="qlora" if config.bits == 4 else "lora",
-        bits=config.bits,
+        method=config.method if config.is_full else methods.of_bits(config.bits),
+        bits=32 if is_fp32 else config.bits,
         length=config.max_length,
         rows=rows,
         r=config.r,
@@ -61,11 +63,14 @@ def preset_memory(config: TrainConfig) -> Memory:
         config: of a preset.
 
     Returns:
-        For pico on a CPU in fp32; for other models on one GPU with bf16 and liger-kernel.
+        For pico on a CPU in fp32; for other models on one GPU with bf16, and with liger-kernel
+        where an adapter is trained.
     """
     known = catalog.by_hub_id(config.base_model)
     if known is None:
         engine = engines.tunebook_engine(compute_bytes=4)
+    elif config.is_full:
+        engine = engines.MIXED
     else:
         engine = engines.KERNELS
         if not known.has_plain_logits:

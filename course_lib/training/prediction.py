@@ -12,7 +12,7 @@ from course_lib import files
 from course_lib.errors import DataError
 from course_lib.model import catalog, engines, estimate, kernels, loading, shapes
 from course_lib.model.setting import Setting
-from course_lib.training import needs, plan, rows
+from course_lib.training import methods, needs, plan, rows
 from course_lib.training.config import TrainConfig
 from course_lib.training.spread import ONE_PROCESS, STRATEGIES, Spread
 
@@ -110,7 +110,7 @@ class Predictor:
         self.field = "base_model"
         shape = catalog.find_shape(config.base_model)
         self.field = "target_modules"
-        trainable = shapes.adapter_weights(shape, config.r, config.target_modules)
+        trainable = _count_trained(shape, config)
         self.field = "bits"
         if config.bits == 4:
             device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -124,10 +124,14 @@ class Predictor:
         return Prediction(
             plan=run_plan,
             trainable=trainable,
-            weights=shape.weights + trainable,
+            weights=shape.weights + (0 if config.is_full else trainable),
             memory=memory,
             free_bytes=free,
-            warnings=(*run_plan.warnings, *_memory_warnings(config, memory.total, free)),
+            warnings=(
+                *run_plan.warnings,
+                *_ignored_warnings(config),
+                *_memory_warnings(config, memory.total, free),
+            ),
         )
 
     def _read_data(
@@ -139,6 +143,12 @@ class Predictor:
             tokenizer = rows.load_tokenizer(config)
             self._data, self._key = rows.prepare_data(config, tokenizer, on_row), key
         return self._data
+
+
+def _count_trained(shape: shapes.Shape, config: TrainConfig) -> int:
+    if config.is_full:
+        return shape.weights
+    return shapes.adapter_weights(shape, config.r, config.target_modules)
 
 
 def _stamps(config: TrainConfig) -> list[tuple[str, int, int]]:
@@ -176,6 +186,10 @@ def _engine_of(config: TrainConfig, how: Spread) -> engines.Engine:
     """How training would hold its numbers here, with the kernels that it would choose."""
     engine = engines.tunebook_engine(loading.compute_dtype().itemsize)
     machine = kernels.find_machine()
+    if config.is_full:
+        has_bf16 = machine.capability is not None and engine.compute_bytes == 2
+        mixed = engines.TUNEBOOK if how.deepspeed else engines.MIXED
+        return mixed if has_bf16 else engines.tunebook_engine(compute_bytes=4)
     if machine.capability is None:
         return engine
     model = loading.read_config(config.base_model)
@@ -208,12 +222,21 @@ def free_bytes() -> int:
     return psutil.virtual_memory().available
 
 
+def _ignored_warnings(config: TrainConfig) -> list[str]:
+    if not config.is_full:
+        return []
+    names = methods.ignored_fields(config.model_dump(), TrainConfig().model_dump())
+    them = f"{', '.join(names)} {'has' if len(names) == 1 else 'have'}"
+    return [f"method full makes no adapter: {them} no effect."] if names else []
+
+
 def _memory_warnings(config: TrainConfig, needed: int, free: int) -> list[str]:
     if needed <= free:
         return []
     ways = ["lower max_length or per_device_train_batch_size"]
     ways += [] if config.gradient_checkpointing else ["set gradient_checkpointing"]
-    ways += [] if config.bits == 4 else ["use bits: 4"]
+    ways += ["use method: lora"] if config.is_full else []
+    ways += [] if config.bits == 4 or config.is_full else ["use bits: 4"]
     return [
         f"Training needs about {files.size_in_words(needed)} of memory "
         f"and {files.size_in_words(free)} are free: "

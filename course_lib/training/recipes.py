@@ -10,9 +10,11 @@ Numbers are starting points with their sources, and were not tuned here. Methods
   arXiv:2305.14314, section 4 and appendix B, which finds LoRA at 16 bits alike. Its lora_dropout
   of 0.1 is left out: with 0, training on a GPU uses its fused adapters. XTuner's configs have the
   same rate and rank.
-- cosine with 3% of warm-up: XTuner's configs; the paper holds the rate constant.
+- full, all weights: a rate of 2e-5 (1e-5 above 8 billion weights), Taori et al. 2023, "Stanford
+  Alpaca", the README's table for 7B and 13B; gradients clipped at 1, the usual value.
+- cosine with 3% of warm-up: XTuner's and Alpaca's; the QLoRA paper holds the rate constant.
 
-`tunebook train` trains adapters, so there is no preset named full.
+Of pico each preset with qlora is a file; from it the one with full is made.
 """
 
 import fnmatch
@@ -31,7 +33,10 @@ SMALL_TOKENS = 1024  # of a row in the tier small: longer ones ask for much memo
 METHODS = {
     "qlora": (4, "NF4 with double quantization: the Q of QLoRA"),
     "lora": (16, "the base in bf16: nothing is rounded to 4 bits, for more memory"),
+    "full": (16, "computing in bf16; what is trained is held in fp32, as updates are small"),
 }
+ADAPTER_FIELDS = ("r", "lora_alpha", "lora_dropout", "target_modules")
+PICO_RATE = "3.0e-4"  # of pico with full: an adapter's rate destroys what it knows
 
 
 @dataclass(frozen=True)
@@ -162,6 +167,11 @@ class Recipe:
     data_name: str
 
     @property
+    def is_full(self) -> bool:
+        """Whether all weights are trained."""
+        return self.method == "full"
+
+    @property
     def data(self) -> Data:
         """What it trains on."""
         return DATA[self.data_name]
@@ -186,6 +196,12 @@ def iter_recipes() -> Iterator[Recipe]:
                     yield Recipe(model, method, name)
 
 
+def _pico_names() -> list[str]:
+    """Of the presets that are files, and of those made from them, sorted."""
+    files = [path.stem for path in PRESET_DIR.glob("*.yaml")]
+    return sorted([*files, *(name.replace("_qlora_", "_full_") for name in files)])
+
+
 @cache
 def _by_name() -> dict[str, Recipe]:
     return {recipe.name: recipe for recipe in iter_recipes()}
@@ -207,15 +223,15 @@ def preset_names(pattern: str = "") -> list[str]:
         pattern: a part of the name, or a pattern with `*`; empty for all.
 
     Returns:
-        Those that are files, sorted; then the others, model by model.
+        Those of pico, sorted; then the others, model by model.
     """
-    names = [*sorted(path.stem for path in PRESET_DIR.glob("*.yaml")), *_by_name()]
+    names = [*_pico_names(), *_by_name()]
     wanted = pattern if "*" in pattern else f"*{pattern}*"
     return [name for name in names if fnmatch.fnmatch(name, wanted)]
 
 
 def preset_path(name: str) -> Path:
-    """Where a preset is, or would be: a recipe's is never written.
+    """Where a preset is, or would be: one that is put together is never written.
 
     Args:
         name: of the preset.
@@ -225,7 +241,7 @@ def preset_path(name: str) -> Path:
     """
     name = name.removesuffix(".yaml")
     path = PRESET_DIR / f"{name}.yaml"
-    if name not in _by_name() and not path.is_file():
+    if name not in _by_name() and name not in _pico_names():
         raise UnknownNameError("preset", name, preset_names(), "tunebook list-cfg")
     return path
 
@@ -241,7 +257,31 @@ def preset_text(name: str) -> str:
     """
     path = preset_path(name)
     recipe = find_recipe(path.stem)
-    return to_yaml(recipe) if recipe else path.read_text(encoding="utf-8")
+    if recipe:
+        return to_yaml(recipe)
+    if path.is_file():
+        return path.read_text(encoding="utf-8")
+    source = path.with_name(path.name.replace("_full_", "_qlora_"))
+    return "\n".join(_to_full(source.read_text(encoding="utf-8").splitlines())) + "\n"
+
+
+def _to_full(lines: list[str]) -> Iterator[str]:
+    """A preset of pico with qlora as one with full: no adapter, 32 bits, a lower rate."""
+    for number, line in enumerate(lines):
+        key = line.partition(":")[0]
+        if key == "bits":
+            yield "method: full                  # no adapter: all weights are trained"
+            yield "bits: 32                      # small updates would be lost in 16"
+        elif key == "learning_rate":
+            yield f"learning_rate: {PICO_RATE}         # lower than an adapter's: all weights move"
+        elif key not in (*ADAPTER_FIELDS, "method") and not _is_gap(lines, number):
+            yield line.replace("QLoRA", "full")
+
+
+def _is_gap(lines: list[str], number: int) -> bool:
+    """An empty line in front of the adapter's lines, which go."""
+    following = lines[number + 1] if number + 1 < len(lines) else ""
+    return not lines[number] and following.startswith(f"{ADAPTER_FIELDS[0]}:")
 
 
 def to_yaml(recipe: Recipe) -> str:
@@ -257,7 +297,6 @@ def to_yaml(recipe: Recipe) -> str:
     bits, about_bits = METHODS[recipe.method]
     is_small, weights = model.tier == "small", model.shape.weights
     length = min(data.max_length, SMALL_TOKENS) if is_small else data.max_length
-    rate = "2.0e-4" if weights < 13.5 * BILLION else "1.0e-4"
     lines = [
         f"# {data.title}",
         f"# The name reads model_method_data_eN: {model.name}, {recipe.method}, "
@@ -265,7 +304,9 @@ def to_yaml(recipe: Recipe) -> str:
         "# The numbers are starting points from papers, not tuned here.",
         f"# {weights / BILLION:.2g} billion weights; or a folder: tunebook fetch {model.name} "
         f"--to models/{model.name}",
+        *_spread_lines(recipe),
         f"base_model: {model.hub_id}",
+        f"method: {recipe.method}",
         f"bits: {bits:<24} # {about_bits}",
         "",
         *(data.before + "train_data:\n" + data.sources).splitlines(),
@@ -273,14 +314,10 @@ def to_yaml(recipe: Recipe) -> str:
         f"max_length: {length}",
         "packing: best_fit             # whole rows, the fullest packs",
         "",
-        "r: 64                         # QLoRA, arXiv:2305.14314; lora_dropout stays 0: faster",
-        "lora_alpha: 16",
-        "target_modules: all-linear",
-        "",
-        f"learning_rate: {rate}         # QLoRA: 2e-4 up to 13 billion weights, 1e-4 above",
+        *_method_lines(recipe),
         "lr_scheduler_type: cosine",
         "warmup_ratio: 0.03",
-        "max_grad_norm: 0.3",
+        f"max_grad_norm: {1.0 if recipe.is_full else 0.3}",
         "per_device_train_batch_size: 1",
         f"gradient_accumulation_steps: {data.packs_per_step}   # {data.why}",
         f"num_train_epochs: {data.epochs}",
@@ -291,6 +328,31 @@ def to_yaml(recipe: Recipe) -> str:
             "gradient_checkpointing: true  # less memory, one more forward pass",
         ]
     return "\n".join([*lines, "", *data.after.splitlines(), "save_every_epochs: 1", ""])
+
+
+def _method_lines(recipe: Recipe) -> list[str]:
+    """The adapter, where there is one, and the rate."""
+    weights = recipe.model.shape.weights
+    if recipe.is_full:
+        rate = "2.0e-5" if weights < 10 * BILLION else "1.0e-5"
+        return [f"learning_rate: {rate}         # Stanford Alpaca's: 2e-5 for 7B, 1e-5 for 13B"]
+    rate = "2.0e-4" if weights < 13.5 * BILLION else "1.0e-4"
+    return [
+        "r: 64                         # QLoRA, arXiv:2305.14314; lora_dropout stays 0: faster",
+        "lora_alpha: 16",
+        "target_modules: all-linear",
+        "",
+        f"learning_rate: {rate}         # QLoRA: 2e-4 up to 13 billion weights, 1e-4 above",
+    ]
+
+
+def _spread_lines(recipe: Recipe) -> list[str]:
+    """Full training of a large model is work for several GPUs."""
+    if not recipe.is_full or recipe.model.tier == "small":
+        return []
+    return [
+        "# On several GPUs they divide all of it: tunebook train ... --nproc 8 --deepspeed zero3"
+    ]
 
 
 def _template_lines(recipe: Recipe) -> list[str]:

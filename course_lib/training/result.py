@@ -19,7 +19,8 @@ class RunResult:
 
     Attributes:
         run_dir: its folder.
-        adapter_dir: the checkpoint with the best score, or the last one without scores.
+        adapter_dir: the checkpoint with the best score, or the last one without scores; with
+            method full it holds the whole model.
         last_dir: the last checkpoint.
         steps: optimizer steps done.
         train_s: wall seconds of training in this process, samples and scores not counted.

@@ -1,19 +1,20 @@
 """Train: a config in, a run folder out; transformers' Trainer does the training."""
 
 import dataclasses
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import PeftModel
-from transformers import PreTrainedTokenizerBase, TrainingArguments, set_seed
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments, set_seed
 from transformers.trainer_callback import PrinterCallback
 
 from course_lib.chat import generation
 from course_lib.data import named_templates, packing
 from course_lib.evaluation import agent, assistant
-from course_lib.model import kernels, loading
+from course_lib.model import adapters, kernels, loading, whole
 from course_lib.model.quiet import quiet_libraries
 from course_lib.training import callbacks, checkpoints, claim, endings, folder, plan, rows, spread
 from course_lib.training.config import TrainConfig
@@ -51,7 +52,7 @@ def train(
     resume: bool = False,
     spread: Spread = ONE_PROCESS,
 ) -> RunResult:
-    """Train an adapter in this process.
+    """Train in this process: an adapter, or with method full the whole model.
 
     Args:
         config: everything the run depends on.
@@ -81,14 +82,14 @@ def _train(config: TrainConfig, run_dir: Path, spread: Spread) -> RunResult:
     clock = callbacks.Clock()
     with quiet_libraries():
         arguments = _arguments(job)  # joins the other processes; ZeRO-3 loads in pieces after it
-        model = build_model(config)
+        model = build_model(config, spread)
         start = _open_run(job, arguments)
         with endings.errors_logged(run_dir, spread):
             trainer = build_trainer(model, job, arguments)
             chosen = choose_kernels(model, job)
-            trainer.step = kernels.speed_up(
-                model, chosen, config.per_device_train_batch_size, config.max_length
-            )
+            if isinstance(model, PeftModel):
+                packs, tokens = config.per_device_train_batch_size, config.max_length
+                trainer.step = kernels.speed_up(model, chosen, packs, tokens)
             for callback in _callbacks(model, job, clock, chosen):
                 trainer.add_callback(callback)
             if start is None or start.step < job.plan.total_steps:
@@ -127,15 +128,18 @@ def prepare(config: TrainConfig, run_dir: Path, spread: Spread = ONE_PROCESS) ->
     return Job(config, run_dir, tokenizer, data, run_plan, spread)
 
 
-def build_model(config: TrainConfig) -> PeftModel:
-    """The base model with a fresh adapter, seeded.
+def build_model(config: TrainConfig, spread: Spread = ONE_PROCESS) -> PreTrainedModel | PeftModel:
+    """The base model with a fresh adapter, seeded; with method full the base, all trainable.
 
     Args:
-        config: names the base, the bits and the adapter's shape.
+        config: names the base, the method, the bits and the adapter's shape.
+        spread: over how many processes, and with what.
 
     Returns:
-        A peft model in train mode.
+        A model in train mode.
     """
+    if config.is_full:
+        return whole.train_all(loading.load_model(config.base_model, full_bits(config, spread)))
     model = loading.load_model(config.base_model, config.bits)
     set_seed(config.seed)
     peft_model = loading.attach_lora(
@@ -144,7 +148,24 @@ def build_model(config: TrainConfig) -> PeftModel:
     return peft_model.train()
 
 
-def choose_kernels(model: PeftModel, job: Job) -> kernels.Kernels:
+def full_bits(config: TrainConfig, spread: Spread) -> int:
+    """Bits in which method full holds its weights: small updates are lost in 16.
+
+    Args:
+        config: with method full.
+        spread: DeepSpeed on a GPU keeps a copy in 32 bits itself, divided.
+    """
+    is_divided = spread.deepspeed is not None and computes_in_bf16(config)
+    return 16 if is_divided else 32
+
+
+def computes_in_bf16(config: TrainConfig) -> bool:
+    """Whether method full holds fp32 and computes in bf16 ("mixed precision"): on a GPU with it."""
+    has_bf16 = torch.cuda.is_available() and loading.compute_dtype() == torch.bfloat16
+    return config.is_full and config.bits == 16 and has_bf16
+
+
+def choose_kernels(model: PreTrainedModel | PeftModel, job: Job) -> kernels.Kernels:
     """The faster ways of computing that the run asks for and this machine has.
 
     Args:
@@ -152,8 +173,10 @@ def choose_kernels(model: PeftModel, job: Job) -> kernels.Kernels:
         job: the run.
 
     Returns:
-        The choice; on a CPU none.
+        The choice; on a CPU, and with method full, none.
     """
+    if not isinstance(model, PeftModel):
+        return kernels.OFF
     config, shape = job.config, model.get_base_model().config
     machine, dropout = kernels.find_machine(), config.lora_dropout
     processes = (job.spread.nproc, job.spread.stage)
@@ -161,7 +184,7 @@ def choose_kernels(model: PeftModel, job: Job) -> kernels.Kernels:
 
 
 def build_trainer(
-    model: PeftModel, job: Job, arguments: TrainingArguments | None = None
+    model: PreTrainedModel | PeftModel, job: Job, arguments: TrainingArguments | None = None
 ) -> WholeCheckpointTrainer:
     """The Trainer of a run.
 
@@ -173,6 +196,7 @@ def build_trainer(
     Returns:
         A Trainer that saves whole checkpoints and prints nothing.
     """
+    _forget_exceptions()
     trainer = WholeCheckpointTrainer(
         model=model,
         args=arguments or _arguments(job),
@@ -181,10 +205,26 @@ def build_trainer(
     )
     trainer.base_model = job.config.base_model
     trainer.is_main = job.spread.is_main
+    if job.config.is_full and job.spread.is_main:
+        dtype = adapters.stored_dtype(job.config.base_model)
+        trainer.finish_files = lambda written: whole.make_portable(
+            written, job.config.base_model, dtype, job.tokenizer
+        )
     if job.config.prompt_template != named_templates.OWN:
         trainer.chat_template = job.tokenizer.chat_template
     trainer.remove_callback(PrinterCallback)
     return trainer
+
+
+def _forget_exceptions() -> None:
+    """Which weights 8-bit AdamW is to keep in 32 bits: bitsandbytes holds that for good.
+
+    It knows them by address and number, which in a notebook by now are those of other weights.
+    """
+    if "bitsandbytes" in sys.modules:
+        manager = sys.modules["bitsandbytes"].optim.GlobalOptimManager.get_instance()
+        manager.pid2config.clear()
+        manager.index2config.clear()
 
 
 def collate(packs: Sequence[packing.Pack], pad_token_id: int) -> dict[str, torch.Tensor]:
@@ -223,6 +263,7 @@ def _arguments(job: Job) -> TrainingArguments:
         report_to="none",
         disable_tqdm=True,
         use_cpu=not on_gpu,
+        bf16=computes_in_bf16(config),
         dataloader_pin_memory=on_gpu,
         remove_unused_columns=False,
         label_names=["labels"],
@@ -243,7 +284,7 @@ def _spread_arguments(how: Spread, on_gpu: bool) -> dict[str, Any]:
         return {}
     return {
         "ddp_backend": "nccl" if on_gpu else "gloo",
-        "ddp_find_unused_parameters": False,  # every adapter weight takes part in every step
+        "ddp_find_unused_parameters": False,  # every trained weight takes part in every step
         "deepspeed": spread.deepspeed_config(how.deepspeed) if how.deepspeed else None,
     }
 
@@ -259,7 +300,7 @@ def _open_run(job: Job, arguments: TrainingArguments) -> checkpoints.Checkpoint 
 
 
 def _callbacks(
-    model: PeftModel, job: Job, clock: callbacks.Clock, chosen: kernels.Kernels
+    model: PreTrainedModel | PeftModel, job: Job, clock: callbacks.Clock, chosen: kernels.Kernels
 ) -> Iterator[callbacks.TrainerCallback]:
     config, run_dir, is_main = job.config, job.run_dir, job.spread.is_main
     if is_main:
@@ -278,7 +319,7 @@ def _callbacks(
     )
 
 
-def _replier(model: PeftModel, job: Job) -> callbacks.Replier:
+def _replier(model: PreTrainedModel | PeftModel, job: Job) -> callbacks.Replier:
     def reply_to(prompts: Sequence[str]) -> list[str]:
         talks = [[{"role": "user", "content": prompt}] for prompt in prompts]
         replies = generation.reply_to_all(model, job.tokenizer, talks, SAMPLE_SETTINGS)
@@ -287,7 +328,7 @@ def _replier(model: PeftModel, job: Job) -> callbacks.Replier:
     return reply_to
 
 
-def _scorer(model: PeftModel, job: Job) -> callbacks.Scorer | None:
+def _scorer(model: PreTrainedModel | PeftModel, job: Job) -> callbacks.Scorer | None:
     config = job.config
     if config.suite == "none":
         return None

@@ -10,7 +10,7 @@ import torch
 from transformers import Trainer
 from transformers.trainer_callback import TrainerState
 
-from course_lib.model import adapters
+from course_lib.model import adapters, fused
 from course_lib.training import checkpoints
 
 
@@ -23,12 +23,19 @@ class WholeCheckpointTrainer(Trainer):
 
     base_model: str = ""
     chat_template: str | None = None
+    finish_files: Callable[[Path], None] | None = None  # of a whole model; None: of an adapter
     is_main: bool = True  # of several processes, the one that writes the run folder
     step: Callable[..., torch.Tensor] | None = None  # computes the loss instead of the model
     _saving_dir: str | None = None
 
     def _get_output_dir(self, trial: Any) -> str:
         return self._saving_dir or super()._get_output_dir(trial)
+
+    def create_optimizer(self, *model: torch.nn.Module) -> torch.optim.Optimizer:
+        """Transformers' own, which does not wait for the GPU after each weight."""
+        optimizer = super().create_optimizer(*model)
+        fused.spare_waits(optimizer)
+        return optimizer
 
     def compute_loss(
         self,
@@ -62,9 +69,12 @@ class WholeCheckpointTrainer(Trainer):
             self._saving_dir = None
 
     def _give_name(self, written: Path, run_dir: Path) -> None:
-        adapters.make_portable(written, self.base_model)
-        adapters.write_template(written, self.chat_template)
-        for script in written.glob("zero_to_*.py"):  # DeepSpeed's: the adapter needs no conversion
+        if self.finish_files:
+            self.finish_files(written)
+        else:
+            adapters.make_portable(written, self.base_model)
+            adapters.write_template(written, self.chat_template)
+        for script in written.glob("zero_to_*.py"):  # DeepSpeed's: nothing needs a conversion
             script.unlink()
         _sync_files(written)
         written.rename(run_dir / written.name)

@@ -65,6 +65,15 @@ def test_an_optimizers_bytes_by_hand(optimizer, expected):
     assert states.state_bytes(SHAPE, setting) == expected
 
 
+def test_the_table_of_embeddings_keeps_its_states_in_fp32():
+    table = replace(SHAPE, others=(*SHAPE.others, ("model.embed_tokens.weight", (4096, 64))))
+    setting = Setting("full", bits=32, optimizer="adamw_8bit")
+    more = states.state_bytes(table, setting) - states.state_bytes(SHAPE, setting)
+    assert more == 8 * 4096 * 64
+    paged = replace(setting, optimizer="paged_adamw_8bit")
+    assert states.pageable_bytes(table, paged) == more  # all other weights are small
+
+
 def test_mixed_precision_takes_sixteen_bytes_for_each_weight():
     shape = shapes.known_shape("llama_7b")
     setting = Setting("full")
@@ -84,7 +93,7 @@ def test_zero_keeps_a_copy_in_fp32_of_what_it_trains():
 def test_an_optimizer_keeps_what_the_estimate_says(method, optimizer):
     setting = Setting(method, 16, bits=32, r=16, optimizer=optimizer)
     model = memory.pico(setting)
-    made = memory.make_optimizer(optimizer, [w for w in model.parameters() if w.requires_grad])
+    made = memory.make_optimizer(optimizer, model)
     memory.train_step(model, made, memory.make_batch(setting))
     expected = states.state_bytes(shapes.read_shape("pico-chat"), setting)
     assert memory.nbytes(memory.state_tensors(made)) == pytest.approx(expected, rel=0.001)

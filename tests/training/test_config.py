@@ -24,7 +24,7 @@ def message_of(values):
 def test_there_are_presets_and_each_name_says_what_it_is():
     assert PRESET in config.preset_names()
     for name in config.preset_names():
-        assert re.fullmatch(r"[a-z0-9_]+_(qlora|lora)_[a-z0-9]+_e\d+", name)
+        assert re.fullmatch(r"[a-z0-9_]+_(qlora|lora|full)_[a-z0-9]+_e\d+", name)
 
 
 @pytest.mark.parametrize("name", config.preset_names("pico_*"))

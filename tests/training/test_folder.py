@@ -91,7 +91,7 @@ def test_what_a_kill_left_half_written_is_cleared_away(run_dir):
     [
         ({"r": 16}, ["r was 8, is 16"]),
         ({"assistant_name": "Eve"}, ["assistant_name was '小明', is 'Eve'"]),
-        ({"seed": 1, "bits": 16}, ["bits was 4, is 16", "seed was 0, is 1"]),
+        ({"seed": 1, "max_length": 16}, ["max_length was 256, is 16", "seed was 0, is 1"]),
         ({"train_data": [{"path": "a.jsonl", "copies": 2}]}, ["train_data was", "'copies': 2"]),
     ],
 )

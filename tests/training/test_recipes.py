@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 from course_lib.data import named_templates, sources
 from course_lib.errors import UnknownNameError
 from course_lib.files import DATA_DIR, read_jsonl
-from course_lib.model import catalog, estimate, loading
+from course_lib.model import catalog, engines, estimate, loading
 from course_lib.training import config, needs, recipes, rows, run
 from tests.model.test_catalog import config_of
 
@@ -41,9 +41,13 @@ def test_a_name_says_model_method_data_and_epochs_and_the_config_agrees():
         assert re.fullmatch(r"[a-z0-9_]+_e\d", recipe.name)
         assert recipe.name.startswith(f"{recipe.model.name}_{recipe.method}_{recipe.data_name}_e")
         assert made.num_train_epochs == int(recipe.name[-1])
-        assert made.bits == {"qlora": 4, "lora": 16}[recipe.method]
+        assert made.method == recipe.method
+        assert made.bits == {"qlora": 4, "lora": 16, "full": 16}[recipe.method]
         assert made.base_model == recipe.model.hub_id
-        assert (made.r, made.lora_alpha, made.target_modules) == (64, 16, "all-linear")
+        if recipe.is_full:
+            assert made.learning_rate in (2e-5, 1e-5)
+        else:
+            assert (made.r, made.lora_alpha, made.target_modules) == (64, 16, "all-linear")
         assert made.prompt_template in {named_templates.OWN, *named_templates.TEMPLATES}
     assert len(BY_NAME) == len(RECIPES)
     assert COURSE in BY_NAME
@@ -69,10 +73,19 @@ def test_chat_models_learn_talk_and_others_read_too():
             assert named_templates.TEMPLATES[recipe.template].needs == ()
 
 
-def test_every_preset_fits_one_gpu_and_the_course_models_fit_8_gib():
+def test_every_full_preset_fits_8_gpus_of_80_gib_under_zero3():
+    for recipe in RECIPES:
+        made = BY_NAME[recipe.name]
+        if made.is_full:
+            setting = needs.setting_with(made, engines.TUNEBOOK, gpus=8, zero=3)
+            assert estimate.estimate_memory(recipe.model.shape, setting).on_gpu < 80 * estimate.GIB
+
+
+def test_every_adapter_preset_fits_one_gpu_and_the_course_models_fit_8_gib():
     for name, made in BY_NAME.items():
         needed = needs.preset_memory(made).on_gpu / estimate.GIB
-        assert 0.5 < needed < 80, name
+        is_full = made.is_full  # of 7 billion weights and more: work for several
+        assert 0.5 < needed < (200 if is_full else 80), name
     for model in ("internlm_chat_7b", "internlm2_chat_7b", "internlm2_chat_1_8b", "llama2_7b_chat"):
         for data_name in ("assistant_e3", "oasst1_e3", "medqa_e3", "msagent_e3"):
             memory = needs.preset_memory(BY_NAME[f"{model}_qlora_{data_name}"])
@@ -91,7 +104,8 @@ def test_small_data_still_makes_enough_steps(data_name):
 
 def test_files_come_first_and_unknown_names_are_answered_with_near_ones():
     names = recipes.preset_names()
-    files = sorted(path.stem for path in recipes.PRESET_DIR.glob("*.yaml"))
+    files = [path.stem for path in recipes.PRESET_DIR.glob("*.yaml")]
+    files = sorted([*files, *(name.replace("qlora", "full") for name in files)])
     assert names[: len(files)] == files
     assert len(set(names)) == len(names) == len(files) + len(RECIPES)
     assert recipes.find_recipe(files[0]) is None
@@ -120,10 +134,14 @@ def shrink(kind, vocabulary, folder):
     AutoModelForCausalLM.from_config(made, dtype=torch.bfloat16).save_pretrained(folder)
 
 
-@pytest.mark.parametrize("kind", SHRUNK)
-def test_a_lessons_preset_trains_two_steps_with_a_shrunken_model(kind, chat_tokenizer, tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "method"), [*((kind, "qlora") for kind in SHRUNK), ("internlm", "full")]
+)
+def test_a_lessons_preset_trains_two_steps_with_a_shrunken_model(
+    kind, method, chat_tokenizer, tmp_path
+):
     name, data_name = SHRUNK[kind]
-    preset = BY_NAME[f"{name}_qlora_{data_name}_e3"]
+    preset = BY_NAME[f"{name}_{method}_{data_name}_e3"]
     assert catalog.find_model(name).sizes.kind == kind
     shrink(kind, len(chat_tokenizer), tmp_path / "model")
     chat_tokenizer.save_pretrained(tmp_path / "model")
@@ -136,15 +154,32 @@ def test_a_lessons_preset_trains_two_steps_with_a_shrunken_model(kind, chat_toke
         "prompt_template": "own",  # pico's tokenizer has not each model's control tokens
         "max_length": 512,
         "gradient_accumulation_steps": 1,
+    }
+    check_two_steps(preset.model_copy(update=changes), tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", recipes.preset_names("pico_full"))
+def test_a_full_preset_of_pico_trains_two_steps(name, tmp_path):
+    preset = config.load_preset(name)
+    assert (preset.method, preset.bits) == ("full", 32)
+    assert preset.train_data == config.load_preset(name.replace("full", "qlora")).train_data
+    assert "lora_alpha" not in recipes.preset_text(name)
+    few = tuple(source.model_copy(update={"limit": 8}) for source in preset.train_data)
+    check_two_steps(preset.model_copy(update={"train_data": few}), tmp_path / "run")
+
+
+def check_two_steps(made, run_dir):
+    changes = {
         "max_steps": 2,
         "logging_steps": 1,
         "suite": "none",
         "sample_prompts": (),
         "warmup_ratio": 0.0,
     }
-    result = run.train(preset.model_copy(update=changes), tmp_path / "run")
+    result = run.train(made.model_copy(update=changes), run_dir)
     assert result.steps == 2
-    assert Path(result.adapter_dir, "adapter_model.safetensors").is_file()
-    losses = [row["loss"] for row in read_jsonl(tmp_path / "run" / "log.jsonl") if "loss" in row]
+    written = "model.safetensors" if made.is_full else "adapter_model.safetensors"
+    assert Path(result.adapter_dir, written).is_file()
+    losses = [row["loss"] for row in read_jsonl(run_dir / "log.jsonl") if "loss" in row]
     assert losses
     assert all(math.isfinite(loss) for loss in losses)
