@@ -35,12 +35,12 @@ def size_in_words(count: int) -> str:
     return f"{count / 2**20:,.1f} MiB" if count < 2**30 else f"{count / 2**30:,.1f} GiB"
 
 
-def write_atomic(path: Path, text: str) -> None:
-    """Write a text file so that a reader sees the old or the new text, never half.
+def write_atomic(path: Path, text: str | bytes) -> None:
+    """Write a file so that a reader sees the old or the new content, never half.
 
     Args:
         path: the file; its folder is made when missing.
-        text: the whole new content.
+        text: the whole new content; a text is written as UTF-8.
 
     Raises:
         OSError: the disk is full or the folder cannot be written; the old file is untouched.
@@ -48,8 +48,8 @@ def write_atomic(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(text if isinstance(text, bytes) else text.encode("utf-8"))
             file.flush()
             os.fsync(file.fileno())
         os.chmod(name, 0o644)

@@ -1,5 +1,6 @@
 """`tunebook homework regrade`, `export`, `likeness`: what comes after grading."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -7,9 +8,13 @@ import typer
 
 from course_lib.commands import terminal
 from course_lib.errors import DataError
+from course_lib.files import write_atomic
 
 REGRADE_EPILOG = (
     "Example: tunebook homework regrade graded/01 --drop mean_loss --points pack_rows=5"
+)
+export = typer.Typer(
+    help="Grades to Canvas, Moodle or Gradescope: canvas, moodle, gradescope.", **terminal.STYLE
 )
 Out = Annotated[Path, typer.Argument(help="The folder that tunebook grade --out was given.")]
 
@@ -69,3 +74,83 @@ def write_all(out: Path) -> None:
     if left:
         terminal.say(f"{left} students wait for a reader: fill points and comments in {table},")
         terminal.say_next("homework", "regrade", out)
+
+
+Into = Annotated[
+    Path, typer.Option(help="The table that was downloaded; its grades are filled in.")
+]
+Scale = Annotated[
+    bool, typer.Option("--scale", help="Convert scores to the points that the table gives.")
+]
+To = Annotated[
+    Path | None, typer.Option(help="Write the filled table here and leave --into as it is.")
+]
+CANVAS_EPILOG = (
+    'Example: tunebook homework export canvas graded/01 --into grades.csv --column "Homework 1"'
+)
+
+
+@export.command(epilog=CANVAS_EPILOG)
+def canvas(
+    out: Out,
+    into: Into,
+    column: Annotated[str, typer.Option(help="The assignment's column.")],
+    scale: Scale = False,
+    to: To = None,
+) -> None:
+    """Fill one column of your own gradebook that Canvas exported."""
+    from course_lib.homework import gradebooks, readings
+
+    filled = gradebooks.fill_canvas(into, column, *readings.finish(out), is_scaled=scale)
+    _write_filled(to or into, filled.content)
+    _say_filled(to or into, filled.written, filled.left, filled.without)
+
+
+@export.command(epilog="Example: tunebook homework export moodle graded/01 --into worksheet.csv")
+def moodle(out: Out, into: Into, scale: Scale = False, to: To = None) -> None:
+    """Fill grades and feedback of a Moodle assignment's offline grading worksheet."""
+    from course_lib.homework import gradebooks, readings
+
+    filled = gradebooks.fill_moodle(into, *readings.finish(out), is_scaled=scale)
+    _write_filled(to or into, filled.content)
+    _say_filled(to or into, filled.written, filled.left, filled.without)
+
+
+@export.command(epilog="Example: tunebook homework export gradescope graded/01 --into gradescope")
+def gradescope(
+    out: Out, into: Annotated[Path, typer.Option(help="The new folder to make.")]
+) -> None:
+    """Write a results.json for each student, as Gradescope's autograders do."""
+    from course_lib.homework import gradescope as writer
+    from course_lib.homework import readings
+
+    if into.exists():
+        raise DataError(f"{into} exists already.", "Name a new folder, or delete the old one.")
+    written, left = writer.write_folders(*readings.finish(out), into)
+    _say_filled(into, written, left, [])
+
+
+def _write_filled(path: Path, content: bytes) -> None:
+    mode = path.stat().st_mode if path.exists() else None
+    write_atomic(path, content)
+    if mode is not None:
+        path.chmod(mode)
+
+
+def _say_filled(
+    path: Path,
+    written: Sequence[tuple[str, str]],
+    left: Sequence[tuple[str, str]],
+    without: Sequence[str],
+) -> None:
+    for student, text in written:
+        terminal.say(f"{terminal.one_line(student)}: {text}")
+    terminal.say(f"{len(written)} grades written: {path}")
+    if left:
+        terminal.say(f"{len(left)} without a grade, nothing was written for them:")
+    for student, why in left:
+        terminal.say(f"  {terminal.one_line(student)}: {terminal.one_line(why)}")
+    if without:
+        terminal.say(f"{len(without)} in the table of whom there is no result:")
+    for name in without:
+        terminal.say(f"  {terminal.one_line(name)}")

@@ -4,10 +4,10 @@ from typing import Annotated
 
 import typer
 
-from course_lib.commands import cohorts, terminal
+from course_lib.commands import cohorts, submitting, terminal
 from course_lib.errors import DataError, EnvironmentProblem
 
-app = typer.Typer(help="Homework, for instructors: make, doctor.", **terminal.STYLE)
+app = typer.Typer(help="Homework: submit; for instructors: make, doctor.", **terminal.STYLE)
 
 
 @app.command(epilog="Example: tunebook homework make 01 --check")
@@ -39,6 +39,7 @@ def make(
 
 
 app.command(epilog=cohorts.REGRADE_EPILOG)(cohorts.regrade)
+app.add_typer(cohorts.export, name="export")
 
 
 @app.command(epilog="Example: tunebook homework doctor")
@@ -54,3 +55,6 @@ def doctor() -> None:
     if not all(finding.is_ok for finding in findings):
         raise EnvironmentProblem("Submissions cannot be run safely here.", "See the lines above.")
     terminal.say("Submissions can be run safely here.")
+
+
+app.command(epilog=submitting.EPILOG)(submitting.submit)
