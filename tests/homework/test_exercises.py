@@ -1,6 +1,7 @@
 """Each exercise: the answer passes, the stub fails, every wrong answer is told what is wrong."""
 
 import contextlib
+import json
 import re
 
 import nbformat
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from course_lib.files import REPO_DIR
-from course_lib.homework import lessons, make
+from course_lib.homework import lessons, make, wire
 from course_lib.homework.checks import Wrong
 from tests.homework import answers
 
@@ -69,6 +70,36 @@ def test_each_question_has_three_wrong_answers_and_a_hint(lesson):
 def test_no_two_lessons_share_a_question():
     names = [name for lesson in LESSONS for name in lessons.visible_checks(lesson)]
     assert len(names) == len(set(names))
+
+
+CALLED = [(lesson, check) for lesson, check in CHECKS if not check.is_measured]
+
+
+@pytest.mark.parametrize(
+    ("lesson", "check"), CALLED, ids=[f"{c.name}-{c.body.__name__}" for _, c in CALLED]
+)
+@pytest.mark.parametrize("place", [0, -1])
+def test_handing_back_what_was_given_is_no_answer(lesson, check, place):
+    assert check.run(lambda name, *args: args[place]).status == "wrong"
+
+
+HIDDEN = [(x, c) for x, c in CALLED if c is not lessons.visible_checks(x).get(c.name)]
+
+
+@pytest.mark.parametrize(("lesson", "check"), HIDDEN, ids=[c.body.__name__ for _, c in HIDDEN])
+def test_learning_the_visible_cases_by_heart_is_no_answer(lesson, check):
+    visible = lessons.visible_checks(lesson)[check.name]
+    names = answers.notebook_names(lessons.SOLUTIONS_DIR / lesson / lessons.NOTEBOOK_NAME)
+    right, seen = answers.make_ask(visible, names), {}
+
+    def learn(name, *args):
+        return seen.setdefault(json.dumps(wire.encode(list(args))), right(name, *args))
+
+    def repeat(name, *args):
+        return seen.get(json.dumps(wire.encode(list(args))), next(iter(seen.values())))
+
+    assert visible.run(learn).status == visible.run(repeat).status == "right"
+    assert check.run(repeat).status == "wrong"
 
 
 PLAIN = st.recursive(
