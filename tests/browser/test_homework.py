@@ -1,88 +1,86 @@
-"""An exercise in a real JupyterLab, from blank to all passed, wrong attempts included."""
+"""Exercises in a real JupyterLab, from blank to all passed, wrong attempts included."""
 
-import os
 import re
-from pathlib import Path
 
-import nbformat
 import pytest
-from nbformat import v4
 
-from course_lib.homework import cells, lessons
-from tests.browser import pages
+from course_lib.homework import lessons
+from tests.browser import exercises, pages
 from tests.homework import answers
 
-LESSON = "01_concepts"
-QUESTIONS = list(lessons.visible_checks(LESSON))
-PASSED = "✓ {}: all visible checks pass"
-# Where a picture of the solved notebook goes, for whoever wants one.
-PICTURE = os.environ.get("TUNEBOOK_PICTURE", "")
+END = {"end": "print('the end was', 'reached')"}
+CRASHING = 'def introduce(name):\n    return f"I am {nme}\'s assistant."'
 
 
-@pytest.fixture
-def exercise():
-    """The exercise as learners get it, behind a cell that keeps their progress file apart."""
-    with pages.work_dir() as folder:
-        notebook = cells.read_notebook(lessons.EXERCISES_DIR / LESSON / lessons.NOTEBOOK_NAME)
-        apart = f"import os\nos.environ['TUNEBOOK_PROGRESS'] = {str(folder / 'progress.jsonl')!r}"
-        notebook.cells.insert(0, v4.new_code_cell(apart, id="apart"))
-        notebook.cells += [
-            v4.new_code_cell("%check build_labels --hint", id="hint"),
-            v4.new_code_cell("print('the end was', 'reached')", id="end"),
-        ]
-        path = folder / "exercise.ipynb"
-        nbformat.write(notebook, path)
-        yield path
+def zoo_of(lesson):
+    """For each question its first wrong answer."""
+    zoo = lessons.load_wrong_answers(lessons.SOLUTIONS_DIR / lesson)
+    return {q: next(w for w in zoo if w.question == q) for q in lessons.visible_checks(lesson)}
 
 
-def number_of(path: Path, name: str) -> int:
-    """Which code cell has an id, from 0."""
-    book = nbformat.read(path, as_version=4)
-    return [cell.id for cell in book.cells if cell.cell_type == "code"].index(name)
+def right_cells(lesson):
+    return {cell.id: cell.source for cell in answers.handed_in(lesson, {}).cells}
 
 
-def run_named(page, path: Path, name: str, said: str) -> None:
-    """Run a cell and wait for what it says."""
-    number = number_of(path, name)
-    pages.run_cell(page, number)
-    output = page.locator(".jp-Notebook .jp-CodeCell").nth(number).locator(".jp-OutputArea-output")
-    output.filter(has_text=said).first.wait_for(timeout=pages.LOAD_MS)
-
-
-def write_cell(page, path: Path, name: str, source: str) -> None:
-    """Put a text into a cell, as by pasting, and run it."""
-    number = number_of(path, name)
-    page.locator(".jp-Notebook .jp-CodeCell").nth(number).locator(".cm-content").click()
-    page.keyboard.press("ControlOrMeta+a")
-    page.keyboard.insert_text(source)
-    pages.run_cell(page, number)
-
-
-def test_from_blank_over_wrong_attempts_to_all_passed(lab, browser, exercise):
-    zoo = lessons.load_wrong_answers(lessons.SOLUTIONS_DIR / LESSON)
-    right = {c.id: c.source for c in answers.handed_in(LESSON, {}).cells}
-    with pages.opened(lab, browser, exercise) as page:
-        for name in ("apart", "imports", "checks"):
-            pages.run_cell(page, number_of(exercise, name))
-        run_named(page, exercise, "hint", "Hints come one by one")
-        for question in QUESTIONS:
+@pytest.mark.parametrize(
+    ("lesson", "locked"),
+    [("01_concepts", ["imports"]), ("05_ms_agent", ["imports", "parts_of", "tools"])],
+)
+def test_from_blank_over_wrong_attempts_to_all_passed(lab, browser, lesson, locked):
+    right, zoo = right_cells(lesson), zoo_of(lesson)
+    hint = {"hint": f"%check {next(iter(zoo))} --hint"}
+    with (
+        exercises.copied(lesson, **hint) as book,
+        pages.opened(lab, browser, book) as page,
+    ):
+        for name in ("apart", "checks", *locked):
+            exercises.run_named(page, book, name)
+        exercises.run_named(page, book, "hint", "Hints come one by one")
+        for question, wrong in zoo.items():
             check = f"{question}_check"
-            run_named(page, exercise, check, "not started")
-            wrong = next(w for w in zoo if w.question == question)
-            write_cell(page, exercise, question, wrong.code)
-            run_named(page, exercise, check, wrong.message)
-            write_cell(page, exercise, question, right[question])
-            run_named(page, exercise, check, PASSED.format(question))
-        run_named(page, exercise, "hint", "Hint 1 of 3")
+            exercises.run_named(page, book, check, "not started")
+            exercises.write_cell(page, book, question, wrong.code)
+            exercises.run_named(page, book, check, wrong.message)
+            exercises.write_cell(page, book, question, right[question])
+            exercises.run_named(page, book, check, exercises.PASSED.format(question))
+        exercises.run_named(page, book, "hint", "Hint 1 of 3")
         assert page.locator(".jp-Notebook").get_by_text("Traceback (most recent").count() == 0
-        if PICTURE:
-            page.locator(".jp-Notebook").screenshot(path=PICTURE)
 
 
-def test_run_all_on_the_blank_exercise_reaches_the_last_cell(lab, browser, exercise):
-    with pages.opened(lab, browser, exercise) as page:
+def test_the_first_exercise_goes_as_its_text_says(lab, browser):
+    wrong, right = zoo_of("00_start")["introduce"], right_cells("00_start")
+    with exercises.copied("00_start") as book, pages.opened(lab, browser, book) as page:
+        for name in ("apart", "checks", "introduce"):
+            exercises.run_named(page, book, name)
+        exercises.run_named(page, book, "introduce_check", "not started")
+        exercises.run_named(page, book, "introduce_hint", "Hints come one by one")
+        exercises.write_cell(page, book, "introduce", wrong.code)
+        exercises.run_named(page, book, "introduce_check", wrong.message)
+        exercises.run_named(page, book, "introduce_hint", "Hint 1 of 3")
+        exercises.run_named(page, book, "introduce_button")
+        panel = page.locator(".tb-panel")
+        click_and_read(panel, "Check introduce", wrong.message)
+        click_and_read(panel, "Hint", "Hints come one by one")  # one for each attempt
+        exercises.write_cell(page, book, "introduce", CRASHING)
+        click_and_read(panel, "Check introduce", "introduce stopped with NameError")
+        assert panel.get_by_text("nme").count() == 1  # the message; no traceback yet
+        click_and_read(panel, "Why?", "Traceback (most recent call last)")
+        click_and_read(panel, "Hint", "Hint 2 of 3")
+        exercises.write_cell(page, book, "introduce", right["introduce"])
+        click_and_read(panel, "Check introduce", "all visible checks pass")
+        exercises.run_named(page, book, "introduce_check", exercises.PASSED.format("introduce"))
+
+
+def click_and_read(panel, button, said):
+    """Press a button and wait for what the panel says then."""
+    panel.get_by_role("button", name=button).click()
+    panel.get_by_text(said).first.wait_for(timeout=pages.LOAD_MS)
+
+
+def test_run_all_on_the_blank_exercise_reaches_the_last_cell(lab, browser):
+    with exercises.copied("00_start", **END) as book, pages.opened(lab, browser, book) as page:
         page.locator(".lm-MenuBar-itemLabel").get_by_text("Run", exact=True).click()
         page.locator(".lm-Menu-itemLabel").get_by_text("Run All Cells", exact=True).click()
         page.get_by_text("the end was reached").wait_for(timeout=pages.LOAD_MS)
         shown = page.locator(".jp-Notebook").inner_text()
-        assert len(re.findall(", not started: ", shown)) == len(QUESTIONS)
+        assert len(re.findall(", not started: ", shown)) == 3
