@@ -17,6 +17,7 @@ STUB = ("# Your code goes here.", "raise NotImplementedError")
 TEXT_STUB = ("*Your answer goes here.*",)
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 TOOLS_OWN = ("kernelspec", "language_info", "widgets")  # JupyterLab rewrites these when it saves
+ABOUT = ("lesson", "release")  # what the course writes into a notebook
 RELEASE_DIGITS = 12
 
 
