@@ -25,7 +25,10 @@ GIB = 2**30
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 RATE, CLIP, WARM_UP = 2e-4, 1.0, 4
 RESULTS = REPO_DIR / "benchmarks" / "results" / "gpu.jsonl"
-PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "triton", "liger-kernel", "unsloth")
+PACKAGES = (
+    *("torch", "transformers", "peft", "bitsandbytes", "triton", "liger-kernel"),
+    *("unsloth", "deepspeed"),
+)
 Step = Callable[[torch.Tensor], torch.Tensor]  # a batch of whole packs -> its loss
 Maker = Callable[[int, int], Step]  # tokens, packs -> a step for batches of that size
 
@@ -49,7 +52,7 @@ class Group:
 def tunebook(path: Path, group: Group) -> tuple[torch.nn.Module, Maker]:
     """The library with `kernels: auto`, as `training.run` puts it together."""
     model = loading.attach_lora(loading.load_model(str(path), 4), group.r, 2 * group.r)
-    _set_checkpointing(model, group.checkpointing)
+    set_checkpointing(model, group.checkpointing)
     chosen = kernels.choose("auto", kernels.find_machine(), model.get_base_model().config)
     print(f"kernels: {chosen.words()}", *chosen.notes, sep="\n", file=sys.stderr)
 
@@ -63,7 +66,7 @@ def tunebook(path: Path, group: Group) -> tuple[torch.nn.Module, Maker]:
 def plain(path: Path, group: Group) -> tuple[torch.nn.Module, Maker]:
     """The library with `kernels: off`."""
     model = loading.attach_lora(loading.load_model(str(path), 4), group.r, 2 * group.r)
-    _set_checkpointing(model, group.checkpointing)
+    set_checkpointing(model, group.checkpointing)
     return model, lambda *_: _own_loss(model)
 
 
@@ -73,7 +76,7 @@ def peft(path: Path, group: Group) -> tuple[torch.nn.Module, Maker]:
 
     model = prepare_model_for_kbit_training(_load(path), use_gradient_checkpointing=False)
     model = _with_adapter(model, group.r, in_fp32=True)
-    _set_checkpointing(model, group.checkpointing)
+    set_checkpointing(model, group.checkpointing)
     return model, lambda *_: _own_loss(model, has_autocast=True)
 
 
@@ -83,7 +86,7 @@ def liger(path: Path, group: Group) -> tuple[torch.nn.Module, Maker]:
 
     apply_liger_kernel_to_llama(fused_linear_cross_entropy=True)
     model = _with_adapter(_load(path), group.r, in_fp32=False)
-    _set_checkpointing(model, group.checkpointing)
+    set_checkpointing(model, group.checkpointing)
     return model, lambda *_: _own_loss(model)
 
 
@@ -141,7 +144,8 @@ def _own_loss(model: Any, has_autocast: bool = False) -> Step:
     return step
 
 
-def _set_checkpointing(model: Any, is_on: bool) -> None:
+def set_checkpointing(model: Any, is_on: bool) -> None:
+    """Turn gradient checkpointing on, if asked for, as a frozen base needs it."""
     base = model.get_base_model()
     if is_on:
         base.gradient_checkpointing_enable({"use_reentrant": False})
@@ -169,9 +173,9 @@ def measure(group: Group, path: Path) -> Iterator[dict[str, Any]]:
         optimizer = _optimizer(group.optim, weights)
         if group.arm == "tunebook":
             fused.spare_waits(optimizer)
-        _reset_peak()
+        reset_peak()
         times, losses = _train(make(tokens, packs), optimizer, weights, group, (packs, tokens))
-        allocated, reserved = _peak()
+        allocated, reserved = peak()
         seconds = median(times)
         yield {
             "tokens": tokens,
@@ -193,16 +197,16 @@ def _train(
     size: tuple[int, int],
 ) -> tuple[list[float], list[float]]:
     """Seconds of the steps behind the warm-up; the first and the last loss."""
-    ids, times, losses = _batches(group.model, size, weights[0].device), [], []
+    ids, times, losses = batches(group.model, size, weights[0].device), [], []
     for number in range(WARM_UP + group.steps):
-        _synchronize()
+        synchronize()
         start = time.perf_counter()
         loss = step(ids[number % len(ids)])
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, CLIP)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        _synchronize()
+        synchronize()
         times.append(time.perf_counter() - start)
         losses.append(round(loss.item(), 4))
     return times[WARM_UP:], [losses[0], losses[-1]]
@@ -224,24 +228,29 @@ def _optimizer(name: str, weights: list[torch.nn.Parameter]) -> torch.optim.Opti
     return made
 
 
-def _batches(model: str, size: tuple[int, int], device: torch.device) -> list[torch.Tensor]:
-    random = torch.Generator().manual_seed(1)
+def batches(
+    model: str, size: tuple[int, int], device: torch.device, seed: int = 1
+) -> list[torch.Tensor]:
+    """Four batches of random token ids, (packs, tokens) each."""
+    random = torch.Generator().manual_seed(seed)
     words = gpu_models.SHAPES[model]["words"]
     return [torch.randint(4, words, size, generator=random).to(device) for _ in range(4)]
 
 
-def _synchronize() -> None:
+def synchronize() -> None:
+    """Wait until the GPU has done all that was started."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
 
-def _reset_peak() -> None:
+def reset_peak() -> None:
+    """Have the counts of `peak` begin here."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
 
 
-def _peak() -> tuple[float, float]:
+def peak() -> tuple[float, float]:
     """Allocated and reserved GiB; on a CPU there are no such counts."""
     if not torch.cuda.is_available():
         return 0.0, 0.0

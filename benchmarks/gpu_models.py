@@ -31,7 +31,7 @@ def write_checkpoint(name: str, folder: Path) -> Path:
         return path
     path.mkdir(parents=True)
     with torch.device("meta"):
-        skeleton = LlamaForCausalLM(_config(name))
+        skeleton = LlamaForCausalLM(llama_config(name))
     index = {}
     for number, weights in enumerate(_by_layer(skeleton).values()):
         state = {key: value for w in weights for key, value in _random(*w).items()}
@@ -39,7 +39,7 @@ def write_checkpoint(name: str, folder: Path) -> Path:
         index |= dict.fromkeys(state, f"part-{number}.safetensors")
     text = json.dumps({"metadata": {}, "weight_map": index})
     (path / "model.safetensors.index.json").write_text(text, encoding="utf-8")
-    config = _config(name)
+    config = llama_config(name)
     config.quantization_config = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
@@ -51,7 +51,8 @@ def write_checkpoint(name: str, folder: Path) -> Path:
     return path
 
 
-def _config(name: str) -> Any:
+def llama_config(name: str) -> Any:
+    """The config of a shape, which transformers makes a model from."""
     from transformers import LlamaConfig
 
     shape = SHAPES[name]

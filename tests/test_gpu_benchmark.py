@@ -22,13 +22,12 @@ def test_a_checkpoint_of_random_weights_loads_in_4_bits_with_the_asked_shape(tmp
 
 def test_a_group_writes_a_record_for_each_size(tmp_path):
     out = tmp_path / "out.jsonl"
-    torch.manual_seed(0)
     sizes = [(16, 1), (16, 2)]
-    gpu.run(gpu.Group("plain", "tiny", sizes, "adamw_8bit", steps=2), tmp_path, out)
+    gpu.run(gpu.Group("plain", "tiny", sizes, "adamw_8bit", steps=1), tmp_path, out)
     records = read_jsonl(out)
     assert [(r["tokens"], r["packs"]) for r in records] == sizes
     for record in records:
-        assert record["losses"][1] < record["losses"][0]  # the same few batches again and again
+        assert record["losses"][1] < record["losses"][0]  # the fifth batch is the first again
         assert record["step_ms"] > 0
         assert record["versions"]["torch"] == torch.__version__
         assert record["arm"] == "plain"
