@@ -1,8 +1,9 @@
-"""Take the README's pictures of the widgets, light and dark: `make pictures`.
+"""Take the pictures of the README and the docs: `make pictures`.
 
-A real JupyterLab in Chromium opens the widgets on the built-in model. The training monitor is
-taken while its run goes on, and the checkpoint slider and the chat show what that run learned:
-about two minutes in all.
+A real JupyterLab in Chromium opens the widgets on the built-in model, light and dark. The training
+monitor is taken while its run goes on, and the checkpoint slider and the chat show what that run
+learned. Then the first exercise is done, from blank to passed. About two minutes in all; a name
+behind the command (a widget's, `lesson`, `exercise`) takes only that.
 """
 
 import io
@@ -16,16 +17,20 @@ from PIL import Image
 from playwright import sync_api
 
 from course_lib.files import REPO_DIR
+from course_lib.homework import lessons
 from tests.browser import conftest as server
-from tests.browser import pages
+from tests.browser import exercises, pages
+from tests.homework import answers
 
 OUT_DIR = REPO_DIR / "docs" / "pictures"
 THEMES = {"light": pages.LIGHT, "dark": pages.DARK}
 WAIT_MS = 180_000
+BORDER = 2  # of the next cell, when it is the active one
 WIDTH, HEIGHT = 1000, 1500  # of the page; a panel is as wide as its notebook
 COLORS = 256  # enough for a page of text and curves, in a third of the size
 MOST_BYTES = 150_000
 PRESET = "pico_qlora_assistant_e3"
+EXERCISE = "00_start"
 CELLS: Mapping[str, str] = {
     "training_monitor": f"""from course_lib.training import config
 from course_lib.widgets.training_monitor import TrainingMonitor
@@ -89,9 +94,10 @@ USES: Mapping[str, Callable[[Any, Any], None]] = {
 }
 
 
-def take(panel: Any, path: Path) -> None:
+def take(panel: Any, path: Path, **options: Any) -> None:
     """Save a picture of one panel or page, in few colours."""
-    taken = Image.open(io.BytesIO(panel.screenshot(animations="disabled"))).convert("RGB")
+    shot = panel.screenshot(animations="disabled", **options)
+    taken = Image.open(io.BytesIO(shot)).convert("RGB")
     taken.quantize(COLORS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
         path, optimize=True
     )
@@ -109,6 +115,56 @@ def take_lesson(lab: Any, browser: Any, out_dir: Path) -> None:
     page.wait_for_timeout(2000)
     take(page, out_dir / "lesson_00.png")
     page.close()
+
+
+def take_exercise(lab: Any, browser: Any, out_dir: Path) -> None:
+    """The first exercise: blank, a wrong attempt, a hint and the button; then all passed."""
+    with exercises.copied(EXERCISE) as book, pages.opened(lab, browser, book) as page:
+        page.set_viewport_size({"width": WIDTH, "height": 2 * HEIGHT})
+        page.keyboard.press("Control+b")  # hides the file browser
+        for name in ("apart", "checks"):
+            exercises.run_named(page, book, name)
+        take_attempts(page, book, out_dir)
+        right = {cell.id: cell.source for cell in answers.handed_in(EXERCISE, {}).cells}
+        questions = list(lessons.visible_checks(EXERCISE))
+        for name in questions:
+            exercises.write_cell(page, book, name, right[name])
+            exercises.run_named(page, book, f"{name}_check", exercises.PASSED.format(name))
+            # folded: whoever looks at the picture has yet to find the answer
+            exercises.find_cell(page, book, name).locator(".jp-InputCollapser").click()
+        panel = page.locator(".tb-panel")
+        panel.get_by_role("button", name="Check").click()
+        panel.get_by_text("all visible checks pass").wait_for(timeout=WAIT_MS)
+        parts = (questions[0], f"{questions[-1]}_check")
+        take_cells(page, book, parts, out_dir / "exercise_passed.png")
+
+
+def take_attempts(page: Any, book: Path, out_dir: Path) -> None:
+    """The first question before it is right."""
+    name = next(iter(lessons.visible_checks(EXERCISE)))
+    zoo = lessons.load_wrong_answers(lessons.SOLUTIONS_DIR / EXERCISE)
+    wrong = next(answer for answer in zoo if answer.question == name)
+    exercises.run_named(page, book, name)
+    exercises.run_named(page, book, f"{name}_check", "not started")
+    parts = (f"{name}_task", f"{name}_check")
+    take_cells(page, book, parts, out_dir / "exercise_blank.png")
+    exercises.write_cell(page, book, name, wrong.code.strip())
+    exercises.run_named(page, book, f"{name}_check", wrong.message)
+    take_cells(page, book, (name, f"{name}_check"), out_dir / "exercise_wrong.png")
+    exercises.run_named(page, book, f"{name}_hint", "Hint 1")
+    exercises.run_named(page, book, f"{name}_button")
+    panel = page.locator(".tb-panel")
+    panel.get_by_role("button", name=f"Check {name}").click()
+    panel.get_by_text(wrong.message).wait_for(timeout=WAIT_MS)
+    take_cells(page, book, (name, f"{name}_button"), out_dir / "exercise_hint.png")
+
+
+def take_cells(page: Any, book: Path, names: tuple[str, str], path: Path) -> None:
+    """Save a picture of the cells from one to another."""
+    first, last = (exercises.find_cell(page, book, name).bounding_box() for name in names)
+    below = last["y"] + last["height"] - BORDER
+    area = {**first, "height": below - first["y"]}
+    take(page, path, clip=area)
 
 
 def take_all(lab: Any, browser: Any, names: Sequence[str], out_dir: Path) -> None:
@@ -140,7 +196,8 @@ def take_all(lab: Any, browser: Any, names: Sequence[str], out_dir: Path) -> Non
 
 def main() -> None:
     """Take all pictures, or those that are named on the command line."""
-    names = [name for name in CELLS if name in sys.argv[1:]] or list(CELLS)
+    wanted = sys.argv[1:] or [*CELLS, "lesson", "exercise"]
+    names = [name for name in CELLS if name in wanted]
     OUT_DIR.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as home, sync_api.sync_playwright() as driver:
         path = server.find_chromium(driver)
@@ -148,8 +205,12 @@ def main() -> None:
             sys.exit("Error: no Chromium on this machine\n  -> apt install chromium")
         with server.running(Path(home)) as lab:
             browser = server.launch(driver, path)
-            take_all(lab, browser, names, OUT_DIR)
-            take_lesson(lab, browser, OUT_DIR)
+            if names:
+                take_all(lab, browser, names, OUT_DIR)
+            if "lesson" in wanted:
+                take_lesson(lab, browser, OUT_DIR)
+            if "exercise" in wanted:
+                take_exercise(lab, browser, OUT_DIR)
             browser.close()
 
 

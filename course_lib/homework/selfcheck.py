@@ -78,7 +78,7 @@ def as_view(text: str, detail: str = "") -> display.HtmlView:
         detail: a traceback, or empty.
     """
     shown = markdown.make_visible(f"{text}\n\n{detail}" if detail else text)
-    body = f"<p>{markdown.to_html(text)}</p>"
+    body = f"<p>{markdown.mark_code(markdown.to_html(text))}</p>"
     if detail:
         body += f"<pre>{markdown.to_html(detail).replace('<br>', chr(10))}</pre>"
     return display.HtmlView(body, shown)

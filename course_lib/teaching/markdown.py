@@ -16,6 +16,7 @@ FENCE = "```"
 HEADING = re.compile(r"#{1,6} +(.*)")
 ITEM = re.compile(r" {0,3}(?:[-*+]|(\d{1,9})[.)]) +(.*)")
 QUOTE = re.compile(r"> ?(.*)")
+CODE = re.compile("`([^`<>]+)`")  # no tag inside: a line ends it
 # Each part ends at the next mark of its kind at the latest, or has a limit: the time that a
 # text takes grows with its length and no faster.
 INLINE = re.compile(
@@ -78,6 +79,15 @@ def to_html(text: str) -> str:
     """
     clean = make_visible(shorten(text).replace("\r\n", "\n"))
     return html.escape(clean).replace("\n", "<br>")
+
+
+def mark_code(escaped: str) -> str:
+    """Show what stands between backticks as code, and nothing else as a mark.
+
+    Args:
+        escaped: HTML from `to_html`, perhaps with tags of ours around it.
+    """
+    return CODE.sub(r"<code>\1</code>", escaped)
 
 
 def render(text: str) -> str:

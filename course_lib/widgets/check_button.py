@@ -8,7 +8,7 @@ from IPython import get_ipython
 
 from course_lib.homework import lessons, selfcheck
 from course_lib.homework.checks import Outcome
-from course_lib.teaching import display
+from course_lib.teaching import display, markdown
 from course_lib.widgets import style
 
 KINDS: dict[str, style.Kind] = {"right": "ok", "not started": "muted"}
@@ -57,7 +57,7 @@ class CheckButton(style.Panel):
 
     def _say(self, text: str, status: str) -> None:
         self._text = text
-        self.message.value = style.line(text, KINDS.get(status, "problem"))
+        self.message.value = markdown.mark_code(style.line(text, KINDS.get(status, "problem")))
         self.store()
 
     def static(self) -> display.HtmlView:

@@ -94,6 +94,15 @@ def test_what_the_learners_code_says_is_escaped(shell):
     assert "\x1b" not in repr(view)
 
 
+def test_code_in_a_message_is_shown_as_code(shell):
+    shell.run_cell(STUB)
+    view = shell.run_line_magic("check", "build_labels")
+    assert "<code>raise NotImplementedError</code>" in view._repr_html_()
+    button = check_button.CheckButton("build_labels", shell.user_ns)
+    button.check.click()
+    assert "<code>raise NotImplementedError</code>" in button.message.value
+
+
 # ---------------------------------------------------------------- hints and progress
 
 

@@ -72,6 +72,20 @@ def test_control_characters_are_shown_not_obeyed(text, visible):
     assert markdown.make_visible(text) == visible
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("use `name` and `a < b`", "use <code>name</code> and <code>a &lt; b</code>"),
+        ("one ` only", "one ` only"),
+        ("`over\nlines`", "`over<br>lines`"),
+        ("``", "``"),
+        ("`<b>` **no**", "<code>&lt;b&gt;</code> **no**"),
+    ],
+)
+def test_only_backticks_are_marks_of_code(text, shown):
+    assert markdown.mark_code(markdown.to_html(text)) == shown
+
+
 def test_a_very_long_text_is_cut_and_says_so():
     text = markdown.shorten("a" * 1_000_000)
     assert text == "a" * 20_000 + "\n(980,000 more characters are not shown)"
