@@ -76,6 +76,29 @@ def write_all(out: Path) -> None:
         terminal.say_next("homework", "regrade", out)
 
 
+LIKENESS_EPILOG = "Example: tunebook homework likeness graded/01"
+
+
+def likeness(out: Out) -> None:
+    """Show which submissions are alike, side by side; a reason to look, no proof."""
+    from course_lib.homework import cells, lessons, likeness_page
+    from course_lib.homework import cohort as cohort_files
+    from course_lib.homework import likeness as comparing
+
+    cohort, results = cohort_files.load(out)
+    exercise = lessons.EXERCISES_DIR / cohort.lesson / lessons.NOTEBOOK_NAME
+    released = cells.list_cells(cells.read_notebook(exercise))
+    given = {c.name: c.source for c in released if c.kind in ("solution", "manual")}
+    words = [cell.name for cell in released if cell.kind == "manual" and not cell.is_code]
+    answers = {result.student: result.answers for result in results if result.answers}
+    pairs = comparing.find_pairs(answers, given, words)
+    page, table = out / "likeness.html", out / "likeness.csv"
+    write_atomic(page, likeness_page.make_page(cohort.lesson, pairs, answers))
+    write_atomic(table, likeness_page.to_table(pairs))
+    terminal.say(f"{len(answers)} submissions compared, {len(pairs)} pairs are alike: {page}")
+    terminal.say("Likeness is no proof of copying: read both answers first.")
+
+
 Into = Annotated[
     Path, typer.Option(help="The table that was downloaded; its grades are filled in.")
 ]

@@ -39,6 +39,7 @@ def make(
 
 
 app.command(epilog=cohorts.REGRADE_EPILOG)(cohorts.regrade)
+app.command(epilog=cohorts.LIKENESS_EPILOG)(cohorts.likeness)
 app.add_typer(cohorts.export, name="export")
 
 

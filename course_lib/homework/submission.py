@@ -106,14 +106,18 @@ def _runs(mine: list[Cell], wanted: dict[str, Cell]) -> list[tuple[str, str]]:
         is_locked = original is not None and original.kind in ("locked", "check")
         chosen = original if original is not None and is_locked else cell
         if cell.is_code and chosen.kind != "check" and not chosen.is_for_course:
-            source = _without_course_lines(chosen.source)
+            source = without_course_lines(chosen.source)
             if source.strip():
                 found.append((cell.name or f"number {cell.number}", source))
     return found
 
 
-def _without_course_lines(source: str) -> str:
-    """Put `pass` in the place of lines that only call the course's checks."""
+def without_course_lines(source: str) -> str:
+    """Put `pass` in the place of lines that only call the course's checks.
+
+    Args:
+        source: a cell.
+    """
     lines = source.splitlines()
     return "\n".join(
         re.sub(r"\S.*", "pass", line) if line.strip().startswith(COURSE_LINES) else line
