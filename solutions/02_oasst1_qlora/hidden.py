@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from course_lib.homework import judges_02, lesson_02
-from course_lib.homework.checks import Ask, check, require
+from course_lib.homework.checks import Ask, check, require, require_ints
 from course_lib.homework.judges_02 import ASSISTANT, NEWLINE, START, USER
 
 WORDS = ("pico", "flora", "loraine", "7b", "2", "chat", "e5", "wiki", "qloraset", "0", "e")
@@ -93,8 +93,11 @@ def check_other_rows(ask: Ask) -> None:
     judge_both(ask, [(USER, [7, 8, 9], False)])
     for rest in ([START], [START, ASSISTANT], [START, ASSISTANT, NEWLINE]):
         row = judges_02.make_row([(USER, [7], True)])[0] + rest
-        nothing = ask("label_replies", row, "all") == [-100] * len(row)
-        require(nothing, "A row that was cut before its reply begins has nothing to learn in it.")
+        labels = require_ints(ask("label_replies", row, "all"), "the labels")
+        require(
+            labels == [-100] * len(row),
+            "A row that was cut before its reply begins has nothing to learn in it.",
+        )
     draw = random.Random(5)
     for _ in range(15):
         turns = [(draw.choice([USER, ASSISTANT]), _text(draw), True) for _ in range(6)]
