@@ -208,8 +208,8 @@ def judge_quoted(answer: Any, text: str, max_chars: int) -> None:
         said = json.loads(made, strict=False)
     except (ValueError, RecursionError):
         raise Wrong(
-            f"{shown}, no whole JSON text came back: {made[:LONGEST]!r}. "
-            "Cut the result first and quote it then; a quote or an escape may not be cut."
+            f"{shown}, json.loads cannot read what came back, {made[:LONGEST]!r}: a quote or an "
+            "escape in it is broken. Cut the result first and quote it then."
         ) from None
     require(
         "\n" not in made and "\r" not in made,
@@ -283,4 +283,8 @@ def judge_scores(
         for number, message in mistakes.get(name, {}).items():
             if is_close(share, number):
                 raise Wrong(f"{name}: {message}")
+        if is_close(share / 100, wanted, 0.01):
+            raise Wrong(f"{name} is given in percent; a share goes from 0 to 1.")
+        if is_close(share, wanted, 0.01):
+            raise Wrong(f"{name} was rounded; hand the share back as it is.")
         raise Wrong(f"{name} came out as {share:.3f}, which is not right.")

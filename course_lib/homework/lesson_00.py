@@ -96,6 +96,9 @@ def judge_moved(answer: Any, before: dict[str, int], after: dict[str, int], leas
     """
     parts = require_dict(answer, "the answer", ["up", "down"])
     up, down = (require_list(parts[side], f"the list {side!r}") for side in ("up", "down"))
+    require(
+        all(type(name) is str for name in up + down), "Both lists should hold names of measures."
+    )
     for name in before:
         change = after[name] - before[name]
         went = f"{name} went from {before[name]} to {after[name]}"
@@ -107,7 +110,7 @@ def judge_moved(answer: Any, before: dict[str, int], after: dict[str, int], leas
         if abs(change) == least and found == "neither list":
             raise Wrong(f"{went}: a change of exactly {least} points counts too.")
         require(found == right, f"{went}, and it stands in {found}.")
-    require(len(up) + len(down) == len(set(map(str, up + down))), "A measure stands there twice.")
+    require(len(up) + len(down) == len(set(up + down)), "A measure stands there twice.")
     require(
         all(name in before for name in up + down),
         "There is something that is no measure of the table.",

@@ -141,7 +141,7 @@ def what_moved(before, after, least):
     WrongAnswer(
         "what_moved",
         "the changes in place of the names",
-        "and it stands in neither list",
+        "should hold names of measures",
         """
 def what_moved(before, after, least):
     changes = [after[name] - before[name] for name in before]

@@ -47,6 +47,11 @@ OTHER_REPLIES = (
         {"kind": "call", "tool": "clock", "arguments": {}},
         "a call may have no arguments and needs no thought.",
     ),
+    (
+        "Thought: an Action: is not needed.\nFinal Answer: My Observation: it rains.",
+        {"kind": "answer", "text": "My Observation: it rains."},
+        "marks count at the start of a line only.",
+    ),
     ("Final Answer: 六条腿", {"kind": "answer", "text": "六条腿"}, "an answer needs no thought."),
     ("Action: clock", BAD, "it has no Action Input."),
     ('Action Input: {"place": "Paris"}', BAD, "it names no tool."),

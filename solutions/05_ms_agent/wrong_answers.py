@@ -337,7 +337,6 @@ def score_traces(traces):
 """
 SCORES = [
     ("valid calls of all tasks", "it is a share of all tasks", "(valid, needy)", "(valid, traces)"),
-    ("right tools of all tasks", "it is a share of all tasks", "(tools, needy)", "(tools, traces)"),
     (
         "over-calling of all tasks",
         "it is a share of all tasks",
@@ -387,6 +386,8 @@ SCORES = [
         '[not t["called"] for t in calm]',
     ),
     ("0 where there is nothing to divide by", "so it is None", "else None", "else 0.0"),
+    ("in percent", "a share goes from 0 to 1", "return sum(", "return 100 * sum("),
+    ("rounded", "was rounded", "sum(marks) / len(of)", "round(sum(marks) / len(of), 2)"),
 ]
 
 WRONG_ANSWERS = [
