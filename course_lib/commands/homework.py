@@ -1,5 +1,6 @@
 """`tunebook homework`: make exercises from solutions; look whether grading is safe here."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -7,7 +8,10 @@ import typer
 from course_lib.commands import cohorts, submitting, terminal
 from course_lib.errors import DataError, EnvironmentProblem
 
-app = typer.Typer(help="Homework: submit; for instructors: make, doctor.", **terminal.STYLE)
+app = typer.Typer(
+    help="Homework: submit; for instructors: make, doctor, regrade, export, likeness, pack.",
+    **terminal.STYLE,
+)
 
 
 @app.command(epilog="Example: tunebook homework make 01 --check")
@@ -41,6 +45,17 @@ def make(
 app.command(epilog=cohorts.REGRADE_EPILOG)(cohorts.regrade)
 app.command(epilog=cohorts.LIKENESS_EPILOG)(cohorts.likeness)
 app.add_typer(cohorts.export, name="export")
+
+
+@app.command(epilog="Example: tunebook homework pack ../tunebook_for_learners")
+def pack(
+    dest: Annotated[Path, typer.Argument(help="The new folder.")],
+) -> None:
+    """Copy the course for learners: no solutions/, no hidden checks, no history."""
+    from course_lib.homework import pack as packer
+
+    count = packer.pack(dest)
+    terminal.say(f"{count} files, without answers and without git's history: {dest}")
 
 
 @app.command(epilog="Example: tunebook homework doctor")

@@ -2,15 +2,13 @@
 
 import contextlib
 import json
-import re
 
-import nbformat
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from course_lib.files import REPO_DIR
-from course_lib.homework import lessons, make, wire
+from course_lib.homework import lessons, make, pack, wire
 from course_lib.homework.checks import Wrong
 from tests.homework import answers
 
@@ -21,7 +19,6 @@ ZOO = [
     for wrong in lessons.load_wrong_answers(lessons.SOLUTIONS_DIR / lesson)
 ]
 CHECKS = [(lesson, check) for lesson in LESSONS for check in answers.all_checks(lesson)]
-SHORTEST_LEAK = 20  # characters: shorter lines, such as `return packs`, say nothing
 each_lesson = pytest.mark.parametrize("lesson", LESSONS)
 each_check = pytest.mark.parametrize(
     ("lesson", "check"), CHECKS, ids=[f"{c.name}-{c.body.__name__}" for _, c in CHECKS]
@@ -128,28 +125,9 @@ def test_exercises_are_what_solutions_make(lesson):
     assert make.find_differences(lesson) == []
 
 
-def answer_lines(lesson: str) -> set[str]:
-    """Lines that only the instructor's files hold: answers and hidden checks."""
-    folder = lessons.SOLUTIONS_DIR / lesson
-    book = nbformat.read(folder / lessons.NOTEBOOK_NAME, as_version=4)
-    lines = {line for cell in book.cells for line in cell.source.splitlines()}
-    lines -= {line for c in make.release(book).cells for line in c.source.splitlines()}
-    lines |= set((folder / lessons.HIDDEN_NAME).read_text("utf-8").splitlines())
-    found = {line.strip() for line in lines}
-    return {
-        line
-        for line in found
-        if len(line) > SHORTEST_LEAK and not line.startswith(("from ", "import ", "def ", "###"))
-    }
-
-
 def test_no_line_of_an_answer_stands_where_learners_look():
-    secret = {line for lesson in LESSONS for line in answer_lines(lesson)}
-    assert len(secret) > 40
-    for folder in ("exercises", "notebooks", "course_lib", "docs"):
-        for path in (REPO_DIR / folder).rglob("*"):
-            if path.suffix in (".py", ".ipynb", ".md"):
-                # a notebook file holds its lines as JSON texts, outputs included
-                text = path.read_text("utf-8").replace('\\"', '"')
-                lines = {re.sub(r'^"|(?:\\n)?",?$', "", x.strip()) for x in text.splitlines()}
-                assert {x.strip() for x in lines} & secret == set(), path
+    assert sum(len(pack.answer_lines(lesson)) for lesson in LESSONS) > 40
+    folders = ("exercises", "notebooks", "course_lib", "docs")
+    paths = [path for folder in folders for path in (REPO_DIR / folder).rglob("*")]
+    looked_at = [p for p in paths if p.suffix in (".py", ".ipynb", ".md")]
+    assert pack.find_leaks(p.relative_to(REPO_DIR).as_posix() for p in looked_at) == []
