@@ -40,6 +40,7 @@ def check_render_messages(ask: Ask) -> None:
     opened = ask("render_messages", TALK[:2], True)
     require(isinstance(opened, str), "With add_generation_prompt=True, no text came back.")
     closed = ask("render_messages", TALK[:2], False)
+    judge_text(closed, TALK[:2])
     require(
         opened != closed,
         "add_generation_prompt makes no difference: with True, the text must end where the "

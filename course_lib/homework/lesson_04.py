@@ -111,7 +111,7 @@ def judge_rows(
 def _read_row(row: Any, where: str) -> tuple[str, str]:
     messages = require_list(require_dict(row, where, ["messages"])["messages"], "the messages")
     turns = [require_dict(m, f"{where}: a message", ["role", "content"]) for m in messages]
-    roles = [turn["role"] for turn in turns]
+    roles = [require_text(turn["role"], "a role") for turn in turns]
     require(
         roles == ["user", "assistant"],
         f"{where} should have two messages, of the user and of the assistant, in this order.",
