@@ -8,7 +8,7 @@ import stat
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,12 +111,12 @@ def write(path: Path, data: bytes) -> None:
 
 
 def is_bundle(names: list[str]) -> bool:
-    """Whether the names in a zip are those of a bundle.
+    """Whether a zip means to be a bundle; `read` says whether it is a sound one.
 
     Args:
         names: of all its members.
     """
-    return MANIFEST in names and NOTEBOOK in names
+    return MANIFEST in names
 
 
 def read(data: bytes) -> Bundle:
@@ -145,6 +145,26 @@ def read(data: bytes) -> Bundle:
     return Bundle(files, about)
 
 
+def read_notebook(load: Callable[[], bytes]) -> bytes:
+    """The notebook of a bundle that is read only now.
+
+    Args:
+        load: reads the zip's bytes.
+
+    Raises:
+        BadBundle: see `read`; or it is a zip of another kind.
+    """
+    data = load()
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            names = archive.namelist()
+    except BROKEN as error:
+        raise BadBundle(f"the zip cannot be read: {str(error)[:200]}") from error
+    if MANIFEST not in names:
+        raise BadBundle("a zip in a zip, and no bundle: unpack the outer one first")
+    return read(data).files[NOTEBOOK]
+
+
 def _check_members(members: list[zipfile.ZipInfo]) -> None:
     names = [member.filename for member in members]
     other = [name for name in names if name not in LARGEST]
@@ -154,11 +174,11 @@ def _check_members(members: list[zipfile.ZipInfo]) -> None:
         raise BadBundle(f"the bundle holds {other[0][:80]!r}, which no bundle has{reason}")
     if len(set(names)) != len(names):
         raise BadBundle("a name stands in the bundle twice")
-    if not is_bundle(names):
-        raise BadBundle(f"the bundle has no {MANIFEST if MANIFEST not in names else NOTEBOOK}")
+    missing = [name for name in (MANIFEST, NOTEBOOK) if name not in names]
+    if missing:
+        raise BadBundle(f"the bundle has no {missing[0]}")
     for member in members:
-        mode = member.external_attr >> 16
-        if mode and not stat.S_ISREG(mode):
+        if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG):
             raise BadBundle(f"{member.filename} is a link or no ordinary file")
         if member.compress_type not in METHODS or member.flag_bits & 1:
             raise BadBundle(f"{member.filename} is packed in a way that no bundle is")

@@ -17,9 +17,10 @@ import nbformat
 
 from course_lib.errors import EnvironmentProblem
 from course_lib.files import write_atomic
-from course_lib.homework import cells, inbox, lessons, make, submission, verdict
+from course_lib.homework import bundle, cells, inbox, lessons, make, rescore, submission, verdict
 from course_lib.homework.checks import Check, Outcome
 from course_lib.homework.inbox import Upload
+from course_lib.homework.rescore import Evidence, Scorers
 from course_lib.homework.runner import Runner
 from course_lib.homework.sandbox import Isolation, Limits
 from course_lib.homework.verdict import Status
@@ -49,6 +50,7 @@ class Exam:
         limits: what each may use.
         released: the exercise.
         checks: for each question its checks, the visible one first.
+        scorers: measure the adapters that are handed in.
     """
 
     lesson: str
@@ -56,6 +58,7 @@ class Exam:
     limits: Limits
     released: nbformat.NotebookNode
     checks: dict[str, list[Check]]
+    scorers: Scorers = field(default_factory=Scorers, compare=False)
 
     @cached_property
     def key(self) -> str:
@@ -67,6 +70,8 @@ class Exam:
         digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
         versions = [platform.python_version(), *map(metadata.version, ("numpy", "ipython"))]
         about = [self.isolation, asdict(self.limits), cells.about(self.released)["release"]]
+        if any(one.is_measured for checks in self.checks.values() for one in checks):
+            digests += rescore.digests()
         return json.dumps([digests, versions, about], sort_keys=True)
 
     @property
@@ -100,6 +105,7 @@ class Result:
         answers: the student's own code, by question.
         notes: what was odd.
         lost_cells: those of the notes that say which cells could not be run.
+        evidence: shares of a trained run, handed in and measured, and its adapter's sha256.
         number: what the course platform's download called the student, or empty.
         isolation: how the code was kept apart.
         seconds: it took.
@@ -115,6 +121,7 @@ class Result:
     answers: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     lost_cells: list[str] = field(default_factory=list)
+    evidence: dict[str, Any] = field(default_factory=dict)
     number: str = ""
     isolation: Isolation = "bubblewrap"
     seconds: float = 0
@@ -171,6 +178,8 @@ def grade_cohort(
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+        finally:
+            exam.scorers.close()
     return [results[student] for student in uploads]
 
 
@@ -224,8 +233,8 @@ def _grade_or_keep(exam: Exam, student: str, uploads: Sequence[Upload], out_dir:
 def _bytes_of(upload: Upload) -> bytes:
     """For the key: what cannot be read stands for itself by its place and problem."""
     try:
-        return upload.read()
-    except ValueError as error:
+        return upload.read() + (upload.load_bundle() if upload.load_bundle else b"")
+    except (*inbox.BROKEN, ValueError) as error:
         return str(error).encode("utf-8", "replace")
 
 
@@ -273,7 +282,7 @@ def grade_student(exam: Exam, student: str, uploads: Sequence[Upload]) -> Result
             notes = [f"not graded: {text}" for _, text in failures]
             others = len(uploads) - len(failures) - 1
             notes += [f"{others} more uploads; the newest counts: {upload.place}"] if others else []
-            return _grade_plan(exam, student, plan, [*notes, *plan.notes])
+            return _grade_plan(exam, upload, plan, [*notes, *plan.notes])
     status, reason = failures[0]
     return Result(student, status, None, exam.max_score, reason, notes=[t for _, t in failures[1:]])
 
@@ -285,25 +294,28 @@ def _parse(upload: Upload) -> nbformat.NotebookNode:
         raise ValueError("it is nested too deep") from error
 
 
-def _grade_plan(exam: Exam, student: str, plan: submission.Plan, notes: list[str]) -> Result:
+def _grade_plan(exam: Exam, upload: Upload, plan: submission.Plan, notes: list[str]) -> Result:
+    found = bundle.read(upload.load_bundle()) if upload.load_bundle else None
     runner = Runner(plan, exam.isolation, exam.limits)
+    evidence = Evidence(found, runner.ask, exam.scorers)
     try:
-        outcomes = [_grade_question(checks, runner) for checks in exam.checks.values()]
+        outcomes = [_grade_question(checks, runner, evidence) for checks in exam.checks.values()]
     finally:
         runner.close()
     outcomes += [_to_be_read(cell, plan) for cell in exam.to_read.values()]
     questions = [asdict(outcome) for outcome in outcomes]
-    found = verdict.judge(questions, runner.lost())
+    judged = verdict.judge(questions, runner.lost())
     return Result(
-        student,
-        found.status,
-        found.score,
+        upload.student,
+        judged.status,
+        judged.score,
         exam.max_score,
-        found.reason,
+        judged.reason,
         questions,
         {name: source[:LONGEST_CODE] for name, source in plan.answers.items()},
-        notes + runner.notes(),
+        notes + runner.notes() + evidence.notes,
         runner.lost(),
+        evidence.table,
     )
 
 
@@ -319,12 +331,12 @@ def _to_be_read(cell: cells.Cell, plan: submission.Plan) -> Outcome:
     return Outcome(cell.name, "needs a reader", words, 0, cell.points)
 
 
-def _grade_question(checks: list[Check], runner: Runner) -> Outcome:
+def _grade_question(checks: list[Check], runner: Runner, evidence: Evidence) -> Outcome:
     """All checks of a question as one outcome; after a crash the rest is not asked."""
     found: list[Outcome] = []
     for check in checks:
         try:
-            found.append(check.run(runner.ask))
+            found.append(check.run(evidence.ask if check.is_measured else runner.ask))
         except EnvironmentProblem:
             raise
         except Exception as error:  # a check of ours that breaks is our fault, not the student's

@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from course_lib.errors import DataError
+from course_lib.homework import bundle
 
 LARGEST_NOTEBOOK = 20 * 2**20  # bytes
 LARGEST_ZIP = 2**30  # bytes of all that is read from one zip
@@ -44,6 +45,7 @@ class Upload:
         changed: when it was last changed, to find the newest of several.
         problem: why it is not read at all, or empty.
         number: what the course platform's download calls the student, or empty.
+        load_bundle: reads the whole bundle that the notebook came in; None when it came alone.
     """
 
     student: str
@@ -52,6 +54,7 @@ class Upload:
     changed: float = 0
     problem: str = ""
     number: str = ""
+    load_bundle: Callable[[], bytes] | None = None
 
     def read(self) -> bytes:
         """Its bytes.
@@ -171,6 +174,10 @@ def _zip_uploads(path: Path, place: str, finder: re.Pattern[str]) -> Iterator[Up
             members = archive.infolist()
         if len(members) > MOST_MEMBERS:
             raise ValueError(f"more than {MOST_MEMBERS:,} files in it")
+        if bundle.is_bundle([member.filename for member in members]):
+            load = partial(_read_file, path, bundle.LARGEST_BUNDLE)
+            yield _bundle_upload(place or path.name, finder, load, path.stat().st_mtime)
+            return
         yield from _member_uploads(path, members, place, finder)
     except BROKEN as error:
         if not place:
@@ -191,11 +198,15 @@ def _member_uploads(
             yield _problem(outer or PurePosixPath(place).name, finder, "its path leads out")
             continue
         student, number = _whose(outer or place, finder)
+        left -= member.file_size  # what is read later ends there, whatever else the zip holds
+        if is_zip and not outer and member.file_size <= bundle.LARGEST_BUNDLE and left >= 0:
+            load = partial(_read_member, path, member, bundle.LARGEST_BUNDLE)
+            yield _bundle_upload(place, finder, load, _time_of(member))
+            continue
         if is_zip:
             problem = "a zip in a zip: unpack the outer one first"
             yield Upload(student, place, problem=problem, number=number)
             continue
-        left -= member.file_size  # what is read later ends there, whatever else the zip holds
         if member.file_size > LARGEST_NOTEBOOK or left < 0:
             yield Upload(student, place, problem=_too_large(), number=number)
         else:
@@ -203,9 +214,23 @@ def _member_uploads(
             yield Upload(student, place, load, _time_of(member), number=number)
 
 
-def _read_member(path: Path, member: zipfile.ZipInfo) -> bytes:
+def _read_member(path: Path, member: zipfile.ZipInfo, limit: int = LARGEST_NOTEBOOK) -> bytes:
     with zipfile.ZipFile(path) as archive, archive.open(member) as file:
-        return file.read(LARGEST_NOTEBOOK)
+        return file.read(limit)
+
+
+def _read_file(path: Path, limit: int) -> bytes:
+    with path.open("rb") as file:
+        return file.read(limit + 1)
+
+
+def _bundle_upload(
+    place: str, finder: re.Pattern[str], load: Callable[[], bytes], changed: float
+) -> Upload:
+    """A zip that is handed in as a bundle; whether it is one shows when it is graded."""
+    student, number = _whose(place, finder)
+    notebook = partial(bundle.read_notebook, load)
+    return Upload(student, place, notebook, changed, number=number, load_bundle=load)
 
 
 def _time_of(member: zipfile.ZipInfo) -> float:

@@ -1,18 +1,14 @@
 """Measure a trained adapter: is the name learned in new wordings, and what the base knew kept?
 
-A learner's self-check calls `measure`. A grader starts this file as a process of its own and sends
-it adapters that were looked over; only the course's own code runs in it.
+A learner's self-check and the grader's scorer both call this, so both measure alike.
 """
 
-import json
-import sys
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from course_lib.chat import generation
-from course_lib.errors import TunebookError
 from course_lib.evaluation import assistant, questions
 from course_lib.evaluation.questions import Question
 from course_lib.model import adapters, loading
@@ -105,25 +101,3 @@ def _base_retained(seed: int) -> float:
 def _reply(model: Any, asked: Sequence[Question]) -> list[generation.Reply]:
     talks = [[{"role": "user", "content": question.prompt}] for question in asked]
     return generation.reply_to_all(model, loading.load_tokenizer(BASE), talks, SETTINGS)
-
-
-def serve(requests: TextIO, replies: TextIO) -> None:
-    """Answer requests, each a line of JSON with the arguments of `measure`, until there is none.
-
-    Args:
-        requests: lines such as {"adapter_dir": ..., "name": ..., "wordings": [], "seed": 0}.
-        replies: a line for each: {"measured": ...}, or {"error": ...} when it does not fit.
-    """
-    for line in requests:
-        job = json.loads(line)
-        try:
-            measured = measure(Path(job.pop("adapter_dir")), **job)
-            answer = {"measured": measured}
-        except TunebookError as error:
-            answer = {"error": error.message}
-        replies.write(json.dumps(answer) + "\n")
-        replies.flush()
-
-
-if __name__ == "__main__":
-    serve(sys.stdin, sys.stdout)

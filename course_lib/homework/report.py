@@ -18,6 +18,11 @@ from course_lib.teaching import markdown
 
 NOT_ISOLATED = "NOT ISOLATED: submissions were run with access to this machine."
 NOT_FILTERED = "Submissions were run in a sandbox, but without its filter of system calls."
+SIDES = {  # of a trained run: what is told of it
+    "claimed": "handed in",
+    "measured": "measured here",
+    "hidden": "measured here, other questions",
+}
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{title}</title>
@@ -120,10 +125,23 @@ def student_page(cohort: Cohort, result: Result) -> str:
         parts += [f"<p>{_text(question['message'])}</p>"] if question["message"] else []
         code = result.answers.get(question["name"])
         parts += [f"<pre>{_text(code)}</pre>"] if code else []
+    parts.append(_evidence(result))
     if result.notes:
         lines = "".join(f"<li>{_text(note)}</li>" for note in result.notes)
         parts.append(f"<h2>Notes</h2><ul>{lines}</ul>")
     return _page(f"Homework {cohort.lesson}", parts)
+
+
+def _evidence(result: Result) -> str:
+    """Shares that were handed in, beside those that were measured here."""
+    shown = [(side, words) for side, words in SIDES.items() if result.evidence.get(side)]
+    if not shown:
+        return ""
+    rows: list[list[Any]] = [["", *(words for _, words in shown)]]
+    for name in result.evidence[shown[-1][0]]:
+        values = [result.evidence[side].get(name) for side, _ in shown]
+        rows.append([name.replace("_", " "), *("-" if v is None else f"{v:.4g}" for v in values)])
+    return f"<h2>The trained run</h2>{_table(rows)}<p>What was measured here counts.</p>"
 
 
 def summary_page(cohort: Cohort, results: Sequence[Result]) -> str:
@@ -143,9 +161,21 @@ def summary_page(cohort: Cohort, results: Sequence[Result]) -> str:
     rows: list[list[Any]] = [["student", "status", "reason"]]
     rows += [[r.student, r.status, r.reason] for r in results if r.status != "graded"]
     parts += ["<h2>To look at</h2>", _table(rows) if len(rows) > 1 else "<p>Nothing.</p>"]
+    parts += _same_adapters(results)
     seconds = sum(result.seconds for result in results)
     parts.append(f"<p>{seconds:.0f} seconds of grading in all.</p>")
     return _page(f"Homework {cohort.lesson}: summary", parts)
+
+
+def _same_adapters(results: Iterable[Result]) -> list[str]:
+    """The same recipe may give the same weights on two machines: it is told, people judge."""
+    owners: dict[str, list[str]] = {}
+    for result in results:
+        owners.setdefault(str(result.evidence.get("adapter", "")), []).append(result.student)
+    shared = [names for digest, names in owners.items() if digest and len(names) > 1]
+    return [
+        f"<p>The same adapter, byte for byte: {_text(', '.join(names))}</p>" for names in shared
+    ]
 
 
 def _question_rows(cohort: Cohort, results: Sequence[Result]) -> list[list[Any]]:

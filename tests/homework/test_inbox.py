@@ -165,7 +165,9 @@ def test_many_members_that_are_large_together_stop_at_the_limit(tmp_path, monkey
 
 def test_a_zip_in_a_zip_is_told(tmp_path):
     path = write(tmp_path / "all.zip", zipped([("anna/homework.zip", zipped([("x.ipynb", BOOK)]))]))
-    assert "unpack the outer one first" in inbox.read_inbox(path)["anna"][0].problem
+    (upload,) = inbox.read_inbox(path)["anna"]
+    with pytest.raises(ValueError, match="unpack the outer one first"):
+        upload.read()
 
 
 def test_the_newest_counts_in_zips_too(tmp_path):
