@@ -52,6 +52,9 @@ def _cell_problems(cell: nbformat.NotebookNode) -> Iterator[str]:
         yield "source: shell lines and cell magics cannot be graded; write Python"
     if rules is not None:
         yield from _rule_problems(rules)
+    is_text = isinstance(rules, dict) and cell.cell_type == "markdown" and not rules.get("task")
+    if is_text and rules.get("grade") != rules.get("solution"):
+        yield "nbgrader.grade, nbgrader.solution: text that a person reads has both"
 
 
 def _rule_problems(rules: object) -> Iterator[str]:

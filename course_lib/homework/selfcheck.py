@@ -132,12 +132,14 @@ class CheckMagics(Magics):
         except TunebookError as error:
             raise UsageError(str(error)) from None
         view = as_view(in_words(outcome), outcome.detail if options.why else "")
-        if options.is_raising and outcome.status != "right":
-            from IPython.display import display as show
+        if not options.is_raising:
+            return view
+        from IPython.display import display as show
 
-            show(view)
+        show(view)  # not handed back: nbgrader takes a cell's value for a number of points
+        if outcome.status != "right":
             raise NotRight(f"{outcome.name}: {outcome.status}")
-        return view
+        return None
 
     @line_magic
     def train(self, line: str) -> None:

@@ -112,6 +112,7 @@ ESSAY = "### BEGIN SOLUTION\nIt is masked.\n### END SOLUTION"
         (essay(ESSAY), None),
         (essay("It is masked."), "an answer without ### BEGIN SOLUTION"),
         (essay(ESSAY, points=0), "nbgrader.points: 0"),
+        (essay(ESSAY, grade=False), "text that a person reads has both"),
         (essay(ESSAY, locked=True), "nbgrader.locked: must be false"),
     ],
 )
