@@ -152,6 +152,11 @@ def judge_sheet(answer: Any, right: Sequence[Record], notes: Sequence[str]) -> N
             shown = max(wanted.values(), key=len)
             raise Wrong(f"The row with {shown[:60]!r} is missing. {notes[place]}".strip())
         column = next(name for name in names if found[name] != wanted[name])
+        require(
+            found[column].split() != wanted[column].split(),
+            f"Row {place + 1} of the answer, {column}: only blanks around a text go; what is "
+            "inside it stays, line breaks too.",
+        )
         raise Wrong(
             f"Row {place + 1} of the answer, {column}: {found[column][:50]!r} is not what the "
             f"sheet has there. {notes[place]}".strip()

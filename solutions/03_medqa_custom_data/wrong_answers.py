@@ -170,6 +170,13 @@ WRONG_ANSWERS = [
         '"" if cell is None',
         '"" if not cell',
     ),
+    slip(
+        SHEET,
+        "blanks inside a text go, too",
+        "only blanks around a text go",
+        "str(cell).strip()",
+        '" ".join(str(cell).split())',
+    ),
     slip(SHEET, "blanks stay", "there are blanks around", "str(cell).strip()", "str(cell)"),
     slip(
         SHEET,
