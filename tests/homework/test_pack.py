@@ -27,8 +27,9 @@ for lesson in lessons.MODULES:
     for cell in cells.list_cells(cells.read_notebook(path)):
         if cell.is_code and not cell.is_for_course:
             exec(cell.source, names)
-    for name in lessons.visible_checks(lesson):
-        found[name] = selfcheck.check_answer(name, names).status
+    for name, check in lessons.visible_checks(lesson).items():
+        if not check.is_measured:  # that one would train
+            found[name] = selfcheck.check_answer(name, names).status
 names["mean_loss"] = lambda logits, labels: 7.0
 words = selfcheck.in_words(selfcheck.check_answer("mean_loss", names))
 print(json.dumps([found, words]))
