@@ -138,9 +138,12 @@ def _evidence(result: Result) -> str:
     if not shown:
         return ""
     rows: list[list[Any]] = [["", *(words for _, words in shown)]]
-    for name in result.evidence[shown[-1][0]]:
+    names = dict.fromkeys(name for side, _ in shown for name in result.evidence[side])
+    for name in names:
         values = [result.evidence[side].get(name) for side, _ in shown]
-        rows.append([name.replace("_", " "), *("-" if v is None else f"{v:.4g}" for v in values)])
+        form = "{:g}" if name == "steps" else "{:.1%}"
+        texts = ["" if value is None else form.format(value) for value in values]
+        rows.append([name.replace("_", " "), *texts])
     return f"<h2>The trained run</h2>{_table(rows)}<p>What was measured here counts.</p>"
 
 

@@ -185,7 +185,8 @@ class Evidence:
     def _note(
         self, claimed: dict[str, Any], measured: dict[str, Any], is_hidden: bool, notes: list[str]
     ) -> None:
-        self.table["hidden" if is_hidden else "measured"] = {n: measured[n] for n in MEASURED}
+        shown = {name: measured[name] for name in MEASURED if name != "steps"}
+        self.table["hidden" if is_hidden else "measured"] = shown
         if is_hidden:
             return
         self.table["claimed"] = claimed

@@ -190,8 +190,21 @@ def train_recipe(
         result = run.train(config, run_dir, resume=(run_dir / folder.CONFIG_FILE).is_file())
     except TunebookError as error:
         raise Wrong(str(error)) from error
-    say(f"Trained in {result.train_s:.0f} s. Run the cell with %check to see what it learned.")
+    say(f"Trained in {result.train_s:.0f} s.")
     return run_dir
+
+
+def describe(measured: Mapping[str, Any]) -> str:
+    """What was measured of a run, in a line.
+
+    Args:
+        measured: from `measure_run`.
+    """
+    return (
+        f"Measured: unseen {measured['unseen']:.0%} of {measured['n_unseen']} wordings, retained "
+        f"{measured['retained']:.0%} of {measured['n_retained']} world questions (the base "
+        f"{measured['base_retained']:.0%}), parrot {measured['parrot']:.0%}."
+    )
 
 
 def make_ask(namespace: Mapping[str, Any]) -> Ask:

@@ -138,7 +138,9 @@ def test_a_trained_recipe_is_not_trained_again_and_other_data_are_another_run(tm
     said = []
     selfcheck.train("assistant_recipe", NAMES, lambda text: None)
     selfcheck.train("assistant_recipe", NAMES, said.append)
-    assert said == ["Trained already: 25 optimizer steps."]
+    assert said[0] == "Trained already: 25 optimizer steps."
+    assert said[1].startswith("Measured: unseen ")
+    assert "of 40 world questions (the base " in said[1]
     own = tmp_path / "own.jsonl"
     own.write_text((DATA_DIR / "assistant" / "copied.jsonl").read_text("utf-8"), "utf-8")
     recipe = trained.read_recipe({"train_data": [{"path": "own.jsonl"}]})

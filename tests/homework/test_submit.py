@@ -31,10 +31,10 @@ def test_a_whole_submission_is_one_file_that_says_all(tunebook, run_dir, tmp_pat
     read = bundle.read((tmp_path / f"{LESSON}.zip").read_bytes())
     assert set(read.files) == set(bundle.LARGEST)
     run = read.run
-    assert (run["seed"], run["steps"], run["assistant_name"]) == (0, 25, "Xiaoming")
+    assert (run["seed"], run["steps"], run["assistant_name"]) == (0, 25, "Mei")
     assert [source["name"] for source in run["data"]][:1] == ["assistant/train.jsonl"]
     assert all(len(source["sha256"]) == 64 for source in run["data"])
-    assert run["metrics"] == trained.measure_run(run_dir, "Xiaoming")
+    assert run["metrics"] == trained.measure_run(run_dir, "Mei")
     assert {"torch", "peft", "transformers"} <= run["packages"].keys()
     assert read.changed_files() == []
     assert not any(name.endswith((".bin", ".pt", ".pth")) for name in read.files)
