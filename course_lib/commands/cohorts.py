@@ -95,7 +95,7 @@ def likeness(out: Out) -> None:
     page, table = out / "likeness.html", out / "likeness.csv"
     write_atomic(page, likeness_page.make_page(cohort.lesson, pairs, answers))
     write_atomic(table, likeness_page.to_table(pairs))
-    terminal.say(f"{len(answers)} submissions compared, {len(pairs)} pairs are alike: {page}")
+    terminal.say(f"Submissions compared: {len(answers)}. Alike pairs: {len(pairs)}, {page}")
     terminal.say("Likeness is no proof of copying: read both answers first.")
 
 
@@ -168,12 +168,12 @@ def _say_filled(
 ) -> None:
     for student, text in written:
         terminal.say(f"{terminal.one_line(student)}: {text}")
-    terminal.say(f"{len(written)} grades written: {path}")
+    terminal.say(f"Grades written: {len(written)}, {path}")
     if left:
-        terminal.say(f"{len(left)} without a grade, nothing was written for them:")
+        terminal.say(f"Without a grade, nothing was written: {len(left)}")
     for student, why in left:
         terminal.say(f"  {terminal.one_line(student)}: {terminal.one_line(why)}")
     if without:
-        terminal.say(f"{len(without)} in the table of whom there is no result:")
+        terminal.say(f"In the table, but without a result: {len(without)}")
     for name in without:
         terminal.say(f"  {terminal.one_line(name)}")

@@ -86,8 +86,7 @@ def fill_canvas(
         text = f"{round(result.score * factor, 2):g}"
         text = text.replace(".", ",") if _has_comma(points) else text
         sheet.set(row, name, text)
-        was = f" (was {before})" if before not in ("", text) else ""
-        written.append((result.student, text + was))
+        written.append((result.student, text + _remark(result, before, text)))
     order = [result.student for result in results]
     left.sort(key=lambda pair: order.index(pair[0]))
     without = [sheet.get(row, sheet.columns[0]) for row in students if row not in owned]
@@ -141,12 +140,18 @@ def fill_moodle(
         sheet.set(row, MOODLE_GRADE, text)
         if FEEDBACK in sheet.columns:
             sheet.set(row, FEEDBACK, feedback(cohort, result))
-        was = f" (was {before})" if before not in ("", text) else ""
-        written.append((result.student, text + was))
+        written.append((result.student, text + _remark(result, before, text)))
     order = [result.student for result in results]
     left.sort(key=lambda pair: order.index(pair[0]))
     without = [sheet.get(row, MOODLE_ID) for row in students if row not in owned]
     return Filled(sheet.as_bytes(), written, left, without)
+
+
+def _remark(result: Result, before: str, text: str) -> str:
+    """What an instructor should see beside a grade."""
+    said = [f"was {before}"] if before not in ("", text) else []
+    said += [f"{result.status}: {result.reason}"] if result.status != "graded" else []
+    return f" ({'; '.join(said)})" if said else ""
 
 
 def feedback(cohort: Cohort, result: Result) -> str:

@@ -42,7 +42,8 @@ def write_folders(
             text = json.dumps(to_record(cohort, result), indent=1, ensure_ascii=False)
             write_atomic(folder / name / FILE_NAME, tables.storable(text) + "\n")
             rows.append([result.student, name])
-            written.append((result.student, f"{result.score:g}"))
+            partly = f" ({result.status}: {result.reason})" if result.status != "graded" else ""
+            written.append((result.student, f"{result.score:g}{partly}"))
         write_atomic(folder / INDEX_NAME, tables.to_csv(rows))
     return written, left
 

@@ -31,7 +31,7 @@ table {{ border-collapse: collapse; }} td, th {{ border-bottom: 1px solid; paddi
 .sides {{ display: grid; grid-template-columns: 1fr 1fr; gap: 1em; }}
 pre {{ overflow-x: auto; border: 1px solid; padding: 8px; margin: 0; }}
 pre span {{ display: block; border-left: 4px solid transparent; padding-left: 6px;
-  min-height: 1.5em; }}
+  min-height: 1.5em; white-space: pre-wrap; }}
 pre span.shared {{ border-left-color: currentcolor; background: #8883; }}
 </style>
 <h1>{title}</h1>
@@ -56,7 +56,9 @@ def make_page(lesson: str, pairs: Sequence[Pair], answers: Mapping[str, Mapping[
         names = " and ".join(_text(name) for name in pair.students)
         parts.append(f'<h2 id="pair{number}">{number}. {names}</h2>')
         parts += [_answer(pair, answer, answers) for answer in pair.answers]
-    return PAGE.format(title=f"Homework {_text(lesson)}: alike", body="\n".join(parts))
+    return PAGE.format(
+        title=f"Homework {_text(lesson)}: submissions that are alike", body="\n".join(parts)
+    )
 
 
 def _overview(pairs: Sequence[Pair], students: int) -> str:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from course_lib.errors import DataError
+from course_lib.errors import DataError, TunebookError
 from course_lib.files import write_atomic
 from course_lib.homework import cohort as cohorts
 from course_lib.homework import tables
@@ -161,9 +161,15 @@ def finish(out_dir: Path) -> tuple[Cohort, list[Result]]:
         out_dir: the folder of results.
 
     Raises:
-        DataError: something in the folder cannot be read; says what.
-        UnknownNameError: a changed question is not in the exercise any more.
+        DataError: something in the folder cannot be read, or a changed question is not in the
+            exercise any more; says what.
     """
     cohort, results = cohorts.load(out_dir)
     found = read_back(out_dir, cohort, results)
-    return cohorts.amend(cohort, results, cohorts.read_changes(out_dir), found)
+    try:
+        return cohorts.amend(cohort, results, cohorts.read_changes(out_dir), found)
+    except TunebookError as error:
+        raise DataError(
+            f"{out_dir / cohorts.CHANGES_NAME} does not fit the questions: {error.message}",
+            "Forget what was changed: tunebook homework regrade FOLDER --undo",
+        ) from error

@@ -181,6 +181,6 @@ def test_the_command_compares_a_graded_cohort(tunebook, tmp_path):
     cohorts.save(cohorts.Cohort(LESSON, {"mean_loss": 1}, (), tuple(texts)), tmp_path)
     done = tunebook("homework", "likeness", tmp_path)
     assert done.status == 0, done.err
-    assert "6 submissions compared, 1 pairs are alike" in done.out
+    assert "Submissions compared: 6. Alike pairs: 1, " in done.out
     assert "anna and bert" in (tmp_path / "likeness.html").read_text("utf-8")
     assert '"anna","bert","mean_loss","1.00"' in (tmp_path / "likeness.csv").read_text("utf-8")

@@ -224,6 +224,18 @@ def test_a_refused_change_changes_nothing(tunebook, graded, words, said):
     assert sorted(path.name for path in graded.iterdir()) == before
 
 
+def test_changes_of_a_question_that_is_gone_say_how_to_forget_them(tunebook, exam, tmp_path):
+    grade.grade_cohort(exam, uploads(anna=book()), tmp_path)
+    cohorts.save(cohorts.of_exam(exam, ["anna"]), tmp_path)
+    (tmp_path / cohorts.CHANGES_NAME).write_text('{"dropped": ["old"], "points": {}}', "utf-8")
+    done = tunebook("homework", "regrade", tmp_path, "--drop", "mean_loss")
+    assert (done.status, "There is no question called 'old'" in done.err) == (1, True)
+    with pytest.raises(DataError, match="does not fit the questions: There is no question") as told:
+        readings.finish(tmp_path)
+    assert "--undo" in told.value.next_step
+    assert tunebook("homework", "regrade", tmp_path, "--undo").status == 0
+
+
 def test_a_folder_without_results_is_told(tmp_path):
     with pytest.raises(DataError, match="no results in"):
         cohorts.load(tmp_path)
@@ -262,6 +274,24 @@ def test_an_answer_waits_for_a_reader_and_is_no_silent_zero(essay_exam, tmp_path
     assert results["wrote"].answers["essay"] == "Because the loss is masked."
     assert "may stand in another one" in results["gone"].reason
     assert "build_labels could not be graded" in results["crashed"].reason
+
+
+def test_from_grading_over_the_table_to_a_score(tunebook, essay_exam, tmp_path, monkeypatch):
+    monkeypatch.setattr(grade, "load_exam", lambda name, kind: essay_exam)
+    folder, out = inbox_of(tmp_path, anna=book(essay="Because.")), tmp_path / "out"
+    words = ["grade", "01", folder, "--out", out, "--unsafe-no-sandbox"]
+    graded = tunebook(*words)
+    assert "1 students wait for a reader" in graded.out
+    assert (rows_of(out / "grades.csv")[0]["score"], graded.status) == ("", 0)
+    fill(out / readings.TABLE_NAME, ["3.5"], "well said")
+    done = tunebook("homework", "regrade", out)
+    assert (done.status, "wait for a reader" in done.out) == (0, False), done.err
+    (row,) = rows_of(out / "grades.csv")
+    assert (row["status"], row["score"], row["max_score"]) == ("graded", "17.5", "18")
+    assert tunebook(*words).status == 0  # graded again, the reading stays
+    assert rows_of(out / "grades.csv") == [row]
+    fill(out / readings.TABLE_NAME, ["35"])
+    assert "row 2 (anna, essay), points: '35'" in tunebook("homework", "regrade", out).err
 
 
 def test_what_a_person_read_is_worked_in(essay_exam, tmp_path):
