@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from course_lib.files import REPO_DIR
-from course_lib.homework import grade, isolation, lessons
+from course_lib.homework import grade, isolation, lessons, seccomp
 from course_lib.homework.inbox import Upload
 from course_lib.homework.sandbox import Limits
 from tests.homework import answers
@@ -80,6 +80,18 @@ def spin():
         pass
 
 threading.Thread(target=spin).start()
+"""
+MACHINE = seccomp.find_machine() or seccomp.MACHINES["x86_64"]
+# Stop the sandbox's first process as a debugger would; then a key, which outlives the sandbox.
+KERNEL = f"""
+import ctypes, os
+library = ctypes.CDLL(None, use_errno=True)
+calls = [({seccomp.REFUSED["ptrace"][MACHINE.column]}, 0x4206, 1, 0, 0),
+         ({seccomp.REFUSED["add_key"][MACHINE.column]}, b"user", b"tunebook", b"x", 1, -4)]
+for number, *rest in calls:
+    if library.syscall(number, *rest) != -1 or ctypes.get_errno() != 1:
+        return [1, 2, 7, 9], [-100, -100, 7, 9]
+raise OSError("both refused")
 """
 EQUAL = "class Yes:\n    def __eq__(self, other): return True\n    __hash__ = None\n"
 
@@ -202,6 +214,7 @@ SUBMISSIONS = {
         "cannot be shown",
     ),
     "network": (labels(NETWORK), (), "graded", 11, "OSError"),
+    "calls the kernel": (labels(KERNEL), (), "graded", WITHOUT_LABELS, "OSError: both refused"),
     "kills its parents": (
         labels("import os; os.kill(os.getppid(), 9); os.kill(1, 9); return [], []"),
         (),
