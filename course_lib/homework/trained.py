@@ -219,9 +219,10 @@ def make_ask(namespace: Mapping[str, Any]) -> Ask:
     """
 
     def ask(name: str, *questions: Any) -> dict[str, Any]:
-        from course_lib.training import folder
-
         config = read_recipe(local.make_ask(namespace)(name))
+
+        from course_lib.training import folder  # a blank answer need not wait for it
+
         run_dir = run_dir_of(config)
         if not folder.has_ended(run_dir):
             plan_steps(config)
