@@ -16,7 +16,7 @@ from course_lib.homework import measure
 
 GIB = 2**30
 LIMITS = {
-    resource.RLIMIT_AS: 8 * GIB,
+    resource.RLIMIT_AS: 4 * GIB,
     resource.RLIMIT_FSIZE: 0,
     resource.RLIMIT_CORE: 0,
     resource.RLIMIT_NOFILE: 256,

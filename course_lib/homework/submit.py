@@ -9,7 +9,16 @@ from typing import Any
 import nbformat
 
 from course_lib.errors import DataError, TunebookError
-from course_lib.homework import adapter_file, bundle, cells, lessons, make, private, trained
+from course_lib.homework import (
+    adapter_file,
+    bundle,
+    cells,
+    lesson_04,
+    lessons,
+    make,
+    private,
+    trained,
+)
 from course_lib.homework.adapter_file import BadAdapter
 from course_lib.homework.checks import Wrong
 from course_lib.homework.private import Private
@@ -168,6 +177,7 @@ def _add_run(found: Gathered, run_dir: Path | None) -> None:
         if not folder.has_ended(run_dir):
             raise DataError(f"{run_dir.name} is not finished; {TRAIN}")
         recipe = config.load_config(run_dir / folder.CONFIG_FILE)
+        _check_base(recipe.base_model)
         digests = trained.data_digests(recipe)
         _check_unchanged(run_dir, recipe)
         files = _adapter_files(run_dir, recipe.base_model)
@@ -178,6 +188,9 @@ def _add_run(found: Gathered, run_dir: Path | None) -> None:
         said = getattr(error, "message", "") or str(error) or type(error).__name__
         found.missing.append(f"run: {said}")
         return
+    if measured["steps"] > lesson_04.MOST_STEPS:
+        most = lesson_04.MOST_STEPS
+        found.missing.append(f"run: {measured['steps']} optimizer steps, at most {most} count")
     names = [name for name, _ in digests]
     sources = [
         s.model_copy(update={"path": n}) for s, n in zip(recipe.train_data, names, strict=True)
@@ -198,6 +211,14 @@ def _newest_run() -> Path | None:
     logs = trained.RUNS_DIR.glob("*/log.jsonl")
     found = sorted(logs, key=lambda path: path.stat().st_mtime)
     return found[-1].parent if found else None
+
+
+def _check_base(base_model: str) -> None:
+    """Whoever trained with `tunebook train` may have another base than the exercise."""
+    from course_lib.homework import measure
+
+    if base_model != measure.BASE:
+        raise DataError(f"it trained {Path(base_model).name}; this homework trains {measure.BASE}")
 
 
 def _check_unchanged(run_dir: Path, recipe: Any) -> None:

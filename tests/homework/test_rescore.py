@@ -314,6 +314,15 @@ def _dead():
     )
 
 
+def test_the_scorer_is_told_nothing_of_the_environment(monkeypatch):
+    started = []
+    monkeypatch.setenv("SERPER_API_KEY", "0123abcd4567cdef")
+    monkeypatch.setattr(rescore.subprocess, "Popen", lambda line, **words: started.append(words))
+    rescore._start()
+    assert "SERPER_API_KEY" not in started[0]["env"]
+    assert started[0]["env"]["HF_HUB_OFFLINE"] == "1"
+
+
 def test_a_students_page_shows_both_numbers_and_no_hidden_wording(exam, honest, tmp_path):
     from course_lib.homework import cohort, report
 

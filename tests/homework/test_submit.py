@@ -70,6 +70,11 @@ def test_a_lesson_without_training_needs_no_run(tmp_path):
     assert (found.missing, found.wrong, set(found.files)) == ([], [], {bundle.NOTEBOOK})
 
 
+def other_base(run):
+    text = (run / "config.yaml").read_text("utf-8")
+    (run / "config.yaml").write_text(text.replace("pico-chat", "/opt/models/pico-base"), "utf-8")
+
+
 @pytest.mark.parametrize(
     ("break_it", "told"),
     [
@@ -81,6 +86,7 @@ def test_a_lesson_without_training_needs_no_run(tmp_path):
         ),
         (lambda run: [p.write_bytes(b"x") for p in run.glob("*/*.safetensors")], "no safetensors"),
         (lambda run: (run / "environment.json").unlink(), "environment.json"),
+        (lambda run: other_base(run), "it trained pico-base; this homework trains pico-chat"),
     ],
 )
 def test_a_run_with_a_missing_part_is_told(run_dir, tmp_path, break_it, told):
@@ -93,6 +99,16 @@ def test_a_run_with_a_missing_part_is_told(run_dir, tmp_path, break_it, told):
     assert len(found.missing) == 1
     assert told in found.missing[0]
     assert set(found.files) == {bundle.NOTEBOOK}
+
+
+def test_more_steps_than_count_are_told_and_can_be_handed_in_all_the_same(
+    run_dir, tmp_path, monkeypatch
+):
+    measured = {**trained.measure_run(run_dir, "Mei"), "steps": 114}
+    monkeypatch.setattr(trained, "measure_run", lambda *args: measured)
+    found = submit.gather(LESSON, handing_in.write_notebook(tmp_path / "mine.ipynb"), run_dir)
+    assert found.missing == ["run: 114 optimizer steps, at most 25 count"]
+    assert bundle.read(bundle.pack(found.files, found.about)).run["steps"] == 114
 
 
 def test_a_run_whose_data_changed_is_told(run_dir, tmp_path, monkeypatch):
