@@ -48,6 +48,11 @@ Config = Annotated[str, typer.Argument(help="A config file, or the name of a pre
 Processes = Annotated[
     int, typer.Option(min=1, help="Processes that share each step: one for each GPU or CPU core.")
 ]
+Nodes = Annotated[int, typer.Option(min=1, help="Machines that train together.")]
+Divided = Annotated[
+    str | None,
+    typer.Option(help="Divide the training state: " + ", ".join(spread.STRATEGIES) + "."),
+]
 ShardSize = Annotated[str, typer.Option(help="Largest weight file, such as 2GB or 500MB.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
@@ -141,12 +146,20 @@ def copy_cfg(
 
 
 @app.command(epilog="Example: tunebook check my_config.yaml")
-def check(config: Config, nproc: Processes = 1, as_json: AsJson = False) -> None:
+def check(
+    config: Config,
+    nproc: Processes = 1,
+    deepspeed: Divided = None,
+    nnodes: Nodes = 1,
+    as_json: AsJson = False,
+) -> None:
     """Work out what a config would do, before it costs any time."""
     from course_lib.commands import findings, inspection, plans
 
     settings = presets.read_config(config)
-    predicted = plans.predict(settings, nproc)
+    how = spread.Spread(nproc, deepspeed, nnodes, 0, "node-0:29500")
+    spread.check_spread(how, settings.bits)
+    predicted = plans.predict(settings, how)
     data = inspection.inspect_config(settings)
     if as_json:
         about = {"config": config, **plans.plan_json(predicted)}
@@ -170,18 +183,20 @@ def train(
         Path | None,
         typer.Option(help="The run folder, new or empty. runs/<config name> when left out."),
     ] = None,
-    deepspeed: Annotated[
-        str | None,
-        typer.Option(help="Divide the training state: " + ", ".join(spread.STRATEGIES) + "."),
-    ] = None,
+    deepspeed: Divided = None,
     nproc: Processes = 1,
+    nnodes: Nodes = 1,
+    node_rank: Annotated[int, typer.Option(min=0, help="This machine's number, from 0.")] = 0,
+    rdzv_endpoint: Annotated[
+        str | None, typer.Option(help="Where machines meet: HOST:PORT of number 0.")
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the folder's latest checkpoint.")
     ] = False,
 ) -> None:
     """Train as a config says; each event is one line."""
     settings = presets.read_config(config)
-    how = spread.Spread(nproc, deepspeed)
+    how = spread.Spread(nproc, deepspeed, nnodes, node_rank, rdzv_endpoint)
     spread.check_spread(how, settings.bits)
     run_dir = work_dir or Path("runs") / Path(config).stem
     terminal.say(f"Training {settings.base_model} in {settings.bits} bits. Run folder: {run_dir}")

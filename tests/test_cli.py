@@ -433,3 +433,10 @@ def test_ctrl_c_ends_training_with_130_and_says_how_to_go_on(place, tmp_path):
     assert "--resume" in err
     assert "Traceback" not in out + err
     assert (run / "checkpoint-2" / "adapter_model.safetensors").is_file()
+
+
+def test_check_refuses_weights_in_4_bits_under_zero_3_with_the_reason(tunebook):
+    ended = tunebook("check", "pico_qlora_oasst1_e3", "--nproc", "2", "--deepspeed", "zero3")
+    assert ended.status == 1
+    assert "weights in 4 bits cannot be divided" in ended.err
+    assert "--deepspeed zero2" in ended.err

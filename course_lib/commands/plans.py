@@ -5,14 +5,15 @@ from typing import Any
 from course_lib import files
 from course_lib.training import plan, prediction
 from course_lib.training.config import TrainConfig
+from course_lib.training.spread import ONE_PROCESS, Spread
 
 
-def predict(config: TrainConfig, nproc: int = 1) -> prediction.Prediction:
+def predict(config: TrainConfig, how: Spread = ONE_PROCESS) -> prediction.Prediction:
     """Prepare a config's data and work out its run.
 
     Args:
         config: the config.
-        nproc: processes that would share each step.
+        how: over how many processes, and with what.
 
     Returns:
         The prediction.
@@ -20,7 +21,7 @@ def predict(config: TrainConfig, nproc: int = 1) -> prediction.Prediction:
     Raises:
         TunebookError: what training would refuse: data, base model, warm-up.
     """
-    return prediction.Predictor().predict(config, nproc=nproc)
+    return prediction.Predictor().predict(config, how=how)
 
 
 def plan_json(predicted: prediction.Prediction) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def train(config: TrainConfig, run_dir: Path, resume: bool, how: Spread) -> RunR
         The run's result.
 
     Raises:
-        TunebookError: see `run.train` and `launch.train_distributed`.
+        TunebookError: see `run.train` and `launch.train_spread`.
     """
     if how.is_one_process:
         from course_lib.training import run
@@ -41,7 +41,7 @@ def train(config: TrainConfig, run_dir: Path, resume: bool, how: Spread) -> RunR
 
     if spread.crowding(how):
         terminal.say(f"warning: {spread.crowding(how)}", err=True)
-    return launch.train_distributed(config, run_dir, how.nproc, how.deepspeed, resume)
+    return launch.train_spread(config, run_dir, how, resume)
 
 
 @contextmanager

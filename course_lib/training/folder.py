@@ -15,7 +15,7 @@ from course_lib.model import adapters, loading
 from course_lib.training import checkpoints, claim, endings
 from course_lib.training.config import TrainConfig, load_config, save_config
 from course_lib.training.result import CONFIG_FILE, ENVIRONMENT_FILE, LOG_FILE, SAMPLES_FILE
-from course_lib.training.spread import ONE_PROCESS, Spread
+from course_lib.training.spread import ONE_PROCESS, Spread, from_record
 
 BREAKS = ("error", "stopped")  # events that are no news any more when a run goes on
 STEP_FILES = (LOG_FILE, SAMPLES_FILE, checkpoints.SCORES_FILE)
@@ -136,7 +136,7 @@ def _check_same_run(run_dir: Path, config: TrainConfig, spread: Spread) -> None:
             f"{run_dir} was started on other weights of {config.base_model}.",
             "Start a new run in another --work-dir.",
         )
-    before = Spread(recorded.get("nproc", 1), recorded.get("deepspeed"))
+    before = from_record(recorded)
     if before != spread:
         raise RunError(
             f"{run_dir} was started with {_spread_words(before)}, not with {_spread_words(spread)}:"

@@ -17,7 +17,7 @@ from course_lib.training.result import (
     SAMPLES_FILE,
     RunResult,
 )
-from course_lib.training.spread import Spread
+from course_lib.training.spread import Spread, from_record
 
 Status = Literal[
     "none", "starting", "running", "finished", "stopped", "failed", "interrupted", "other_version"
@@ -205,7 +205,7 @@ class Follower:
         """How the run is spread over processes, as it recorded it."""
         try:
             record = json.loads((self.run_dir / ENVIRONMENT_FILE).read_bytes())
-            return Spread(record.get("nproc", 1), record.get("deepspeed"))
+            return from_record(record)
         except (OSError, ValueError, AttributeError):
             return Spread()
 

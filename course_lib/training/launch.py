@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from course_lib.training.spread import Spread
 JOB_FILE = "job.json"
 OUTCOME_FILE = "outcome.json"
 AGENT_LOG = "agent.log"
+MEET_S = 600  # for the machines of a run to find each other
 PATIENCE_S = 60  # for the processes to end when asked to
 
 
@@ -52,7 +54,24 @@ def train_distributed(
             `spread.check_spread` raises.
         RunError: a process failed or was killed; its own words are in the folder's worker-N.log.
     """
-    how, run_dir = Spread(nproc, deepspeed), Path(work_dir)
+    return train_spread(config, Path(work_dir), Spread(nproc, deepspeed), resume)
+
+
+def train_spread(config: TrainConfig, run_dir: Path, how: Spread, resume: bool) -> RunResult:
+    """As `train_distributed`, also for this machine's part of a run on several machines.
+
+    Args:
+        config: everything the run depends on but its spread.
+        run_dir: the run folder; on several machines the same one, on a disk that they share.
+        how: the spread.
+        resume: go on from the folder's latest checkpoint.
+
+    Returns:
+        As `run.train`; its seconds are those of this machine's first process.
+
+    Raises:
+        TunebookError: see `train_distributed`; on several machines also what differs among them.
+    """
     spread.check_spread(how, config.bits)
     with tempfile.TemporaryDirectory(prefix="tunebook-") as folder:
         job_dir = Path(folder)
@@ -85,13 +104,14 @@ def write_job(job_dir: Path, config: TrainConfig, run_dir: Path, how: Spread, re
         resume: whether to go on with what is there.
     """
     save_config(config, job_dir / CONFIG_FILE)
-    job = {"run_dir": str(run_dir.absolute()), "resume": resume, **how.as_dict()}
+    job = {"run_dir": str(run_dir.absolute()), "resume": resume, "meet_s": MEET_S, **asdict(how)}
     (job_dir / JOB_FILE).write_text(json.dumps(job), encoding="utf-8")
 
 
 def _run_agent(job_dir: Path, how: Spread) -> dict[str, Any]:
     """Start the process that starts the others, wait for it, read what it says."""
-    command = [sys.executable, "-m", "course_lib.training.workers", str(job_dir)]
+    module = "nodes" if how.nnodes > 1 else "workers"
+    command = [sys.executable, "-m", f"course_lib.training.{module}", str(job_dir)]
     with (job_dir / AGENT_LOG).open("wb") as log, endings.terminate_as_interrupt():
         agent = subprocess.Popen(  # noqa: S603 (our own module)
             command,

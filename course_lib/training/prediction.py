@@ -92,14 +92,17 @@ class Predictor:
         self._data: rows.TrainingData | None = None
 
     def predict(
-        self, config: TrainConfig, on_row: Callable[[int], None] | None = None, nproc: int = 1
+        self,
+        config: TrainConfig,
+        on_row: Callable[[int], None] | None = None,
+        how: Spread = ONE_PROCESS,
     ) -> Prediction:
         """Work out a run.
 
         Args:
             config: the run's config.
             on_row: is told how many rows have been read; what it raises ends the reading.
-            nproc: processes that share each step.
+            how: over how many processes, and with what.
 
         Returns:
             The prediction.
@@ -118,8 +121,8 @@ class Predictor:
         self.field = "train_data"
         data = self._read_data(config, on_row)
         self.field = "warmup_steps"
-        run_plan = plan.plan_run(config, data, nproc)
-        memory = estimate.estimate_memory(shape, setting_of(config, Spread(nproc)))
+        run_plan = plan.plan_run(config, data, how.processes)
+        memory = estimate.estimate_memory(shape, setting_of(config, how))
         free = free_bytes()
         return Prediction(
             plan=run_plan,
@@ -193,7 +196,7 @@ def _engine_of(config: TrainConfig, how: Spread) -> engines.Engine:
     if machine.capability is None:
         return engine
     model = loading.read_config(config.base_model)
-    processes = (how.nproc, how.stage)
+    processes = (how.processes, how.stage)
     chosen = kernels.choose(config.kernels, machine, model, config.lora_dropout, *processes)
     return replace(
         engine,
@@ -212,7 +215,7 @@ def spread_fields(how: Spread) -> dict[str, Any]:
     """
     stage, moved = STRATEGIES[how.deepspeed] if how.deepspeed else (0, ())
     offload = tuple(name.removeprefix("offload_") for name in moved)
-    return {"gpus": how.nproc, "zero": stage, "offload": offload}
+    return {"gpus": how.processes, "zero": stage, "offload": offload}
 
 
 def free_bytes() -> int:

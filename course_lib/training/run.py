@@ -16,7 +16,17 @@ from course_lib.data import named_templates, packing
 from course_lib.evaluation import agent, assistant
 from course_lib.model import adapters, kernels, loading, whole
 from course_lib.model.quiet import quiet_libraries
-from course_lib.training import callbacks, checkpoints, claim, endings, folder, plan, rows, spread
+from course_lib.training import (
+    alike,
+    callbacks,
+    checkpoints,
+    claim,
+    endings,
+    folder,
+    plan,
+    rows,
+    spread,
+)
 from course_lib.training.config import TrainConfig
 from course_lib.training.result import RunResult
 from course_lib.training.spread import ONE_PROCESS, Spread
@@ -124,7 +134,7 @@ def prepare(config: TrainConfig, run_dir: Path, spread: Spread = ONE_PROCESS) ->
     """
     tokenizer = rows.load_tokenizer(config)
     data = rows.prepare_data(config, tokenizer)
-    run_plan = plan.plan_run(config, data, spread.nproc)
+    run_plan = plan.plan_run(config, data, spread.processes)
     return Job(config, run_dir, tokenizer, data, run_plan, spread)
 
 
@@ -179,7 +189,7 @@ def choose_kernels(model: PreTrainedModel | PeftModel, job: Job) -> kernels.Kern
         return kernels.OFF
     config, shape = job.config, model.get_base_model().config
     machine, dropout = kernels.find_machine(), config.lora_dropout
-    processes = (job.spread.nproc, job.spread.stage)
+    processes = (job.spread.processes, job.spread.stage)
     return kernels.choose(config.kernels, machine, shape, dropout, *processes)
 
 
@@ -295,8 +305,21 @@ def _open_run(job: Job, arguments: TrainingArguments) -> checkpoints.Checkpoint 
         return folder.open_run(job.run_dir, job.config)
     if job.spread.is_main:
         folder.open_run(job.run_dir, job.config, job.spread)
+        if job.spread.nnodes > 1:
+            alike.leave_mark(job.run_dir)
     arguments.distributed_state.wait_for_everyone()
+    if job.spread.nnodes > 1:
+        _check_alike(job, arguments)
     return checkpoints.latest_checkpoint(job.run_dir)
+
+
+def _check_alike(job: Job, arguments: TrainingArguments) -> None:
+    try:
+        facts = alike.facts_of(job.config, job.run_dir, job.data)
+        alike.check(facts, arguments.device, job.spread.nproc)
+    finally:
+        if job.spread.is_main:
+            (job.run_dir / alike.MARK_FILE).unlink(missing_ok=True)
 
 
 def _callbacks(

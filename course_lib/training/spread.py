@@ -2,7 +2,9 @@
 
 import importlib.util
 import os
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from course_lib.errors import ConfigError, EnvironmentProblem, UnknownNameError
@@ -15,6 +17,7 @@ STRATEGIES: dict[str, tuple[int, tuple[str, ...]]] = {
     "zero3": (3, ()),
     "zero3_offload": (3, ("offload_optimizer", "offload_param")),
 }
+ENDPOINT = re.compile(r"([^:\s\[\]]+|\[[^\]\s]+\]):[1-9]\d{0,4}")  # [..] holds an IPv6 address
 INSTALL = "python -m pip install -c constraints.txt deepspeed"
 
 
@@ -23,17 +26,29 @@ class Spread:
     """How a run is spread; recorded with the run, because a resumed one must be spread alike.
 
     Attributes:
-        nproc: processes, each with its own copy of the base and its own share of each step.
+        nproc: processes on each node, each with its own copy of the base and its own share of
+            each step.
         deepspeed: a name of `STRATEGIES`, or None: plain data parallelism (torch's DDP).
+        nnodes: machines that train together.
+        node_rank: this machine's number, from 0; 0 is the main one.
+        rdzv_endpoint: where they meet: the main machine's name or address, and a free port.
     """
 
     nproc: int = 1
     deepspeed: str | None = None
+    nnodes: int = 1
+    node_rank: int = field(default=0, compare=False)  # a run may go on with other numbers
+    rdzv_endpoint: str | None = field(default=None, compare=False)
+
+    @property
+    def processes(self) -> int:
+        """On all nodes together."""
+        return self.nproc * self.nnodes
 
     @property
     def is_one_process(self) -> bool:
         """Whether the run needs no launcher."""
-        return self.nproc == 1 and self.deepspeed is None
+        return self.processes == 1 and self.deepspeed is None
 
     @property
     def is_main(self) -> bool:
@@ -47,15 +62,30 @@ class Spread:
 
     def options(self) -> list[str]:
         """The spread as options of `tunebook train`."""
-        nproc = ["--nproc", str(self.nproc)] if self.nproc > 1 else []
-        return nproc + (["--deepspeed", self.deepspeed] if self.deepspeed else [])
+        words = ["--nproc", str(self.nproc)] if self.nproc > 1 else []
+        words += ["--deepspeed", self.deepspeed] if self.deepspeed else []
+        if self.nnodes > 1:
+            words += ["--nnodes", str(self.nnodes), "--node-rank", str(self.node_rank)]
+            words += ["--rdzv-endpoint", self.rdzv_endpoint] if self.rdzv_endpoint else []
+        return words
 
     def as_dict(self) -> dict[str, Any]:
-        """The spread as plain data."""
-        return {"nproc": self.nproc, "deepspeed": self.deepspeed}
+        """The spread as plain data, without what only this machine has."""
+        nodes = {"nnodes": self.nnodes} if self.nnodes > 1 else {}
+        return {"nproc": self.nproc, "deepspeed": self.deepspeed, **nodes}
 
 
 ONE_PROCESS = Spread()
+
+
+def from_record(record: Mapping[str, Any]) -> Spread:
+    """The spread that a run or a job has recorded.
+
+    Args:
+        record: names of fields with their values, among others.
+    """
+    names = [one.name for one in fields(Spread) if one.name in record]
+    return Spread(**{name: record[name] for name in names})
 
 
 def check_spread(spread: Spread, bits: int) -> None:
@@ -66,12 +96,14 @@ def check_spread(spread: Spread, bits: int) -> None:
         bits: of each base weight.
 
     Raises:
-        ConfigError: there is no such number of processes; or ZeRO-3 with quantized weights.
+        ConfigError: there is no such number of processes or nodes, or they cannot meet; or
+            ZeRO-3 with quantized weights.
         UnknownNameError: there is no such strategy; offers near names.
         EnvironmentProblem: deepspeed is not installed.
     """
     if spread.nproc < 1:
         raise ConfigError(f"nproc is {spread.nproc}.", "Use 1 process or more.")
+    _check_nodes(spread)
     if spread.deepspeed is None:
         return
     if spread.deepspeed not in STRATEGIES:
@@ -87,6 +119,23 @@ def check_spread(spread: Spread, bits: int) -> None:
         raise EnvironmentProblem(
             "deepspeed is not installed.",
             f"Install it (Linux only): {INSTALL}; or leave --deepspeed out.",
+        )
+
+
+def _check_nodes(spread: Spread) -> None:
+    nnodes, rank, endpoint = spread.nnodes, spread.node_rank, spread.rdzv_endpoint
+    if nnodes < 1:
+        raise ConfigError(f"nnodes is {nnodes}.", "Use 1 node or more.")
+    if not 0 <= rank < nnodes:
+        raise ConfigError(
+            f"node-rank is {rank}, with nnodes {nnodes}.",
+            f"Each node has a number of its own, from 0 to {nnodes - 1}.",
+        )
+    if nnodes > 1 and not ENDPOINT.fullmatch(endpoint or ""):
+        raise ConfigError(
+            f"{nnodes} nodes must know where to meet; rdzv-endpoint is {endpoint!r}.",
+            "Give every node the address of node 0 and a free port there: "
+            "--rdzv-endpoint 192.168.1.10:29500",
         )
 
 

@@ -8,18 +8,15 @@ MASTER_ADDR and MASTER_PORT.
 import json
 import multiprocessing
 import os
-import shutil
-import signal
 import socket
 import sys
 import threading
 import time
 import traceback
-from contextlib import suppress
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 import torch.distributed
@@ -27,7 +24,7 @@ import torch.distributed
 from course_lib.errors import EnvironmentProblem, RunError, TunebookError
 from course_lib.files import write_atomic
 from course_lib.model.quiet import quiet_libraries
-from course_lib.training import endings, folder, launch, run
+from course_lib.training import endings, folder, launch, reports, run, spread
 from course_lib.training.config import load_config
 from course_lib.training.result import CONFIG_FILE
 from course_lib.training.spread import Spread
@@ -41,7 +38,7 @@ def main() -> None:
     """Run the job in the folder that is the only argument; write what came of it there."""
     job_dir = Path(sys.argv[1])
     job = json.loads((job_dir / launch.JOB_FILE).read_text(encoding="utf-8"))
-    how, run_dir = Spread(job["nproc"], job["deepspeed"]), Path(job["run_dir"])
+    how, run_dir = spread.from_record(job), Path(job["run_dir"])
     try:
         with endings.terminate_as_interrupt():
             folder.check_run(run_dir, load_config(job_dir / CONFIG_FILE), job["resume"], how)
@@ -49,10 +46,10 @@ def main() -> None:
             load_deepspeed(how)  # before the fork: once for all
             outcome = train_all(job_dir, run_dir, how)
     except TunebookError as error:
-        outcome = _error_record(error)
+        outcome = reports.error_record(error)
     except KeyboardInterrupt:
-        outcome = _error_record(RunError(endings.INTERRUPTED))
-    _keep_logs(job_dir, run_dir, failed="message" in outcome)
+        outcome = reports.error_record(RunError(endings.INTERRUPTED))
+    reports.keep_logs(job_dir, run_dir, range(how.nproc), failed="message" in outcome)
     write_atomic(job_dir / launch.OUTCOME_FILE, json.dumps(outcome))
 
 
@@ -120,7 +117,7 @@ def train_all(job_dir: Path, run_dir: Path, how: Spread) -> dict[str, Any]:
     try:
         for worker in workers:
             worker.start()
-        _end_with_parent()
+        reports.end_with_parent()
         # Made after the fork: its server is a thread.
         store = torch.distributed.TCPStore(
             HOST, port, is_master=True, wait_for_workers=False, master_listen_fd=listener.detach()
@@ -132,7 +129,7 @@ def train_all(job_dir: Path, run_dir: Path, how: Spread) -> dict[str, Any]:
     del store
     if failed:
         raise _find_cause(job_dir, run_dir, how, codes)
-    return json.loads(_report_path(job_dir, 0).read_text(encoding="utf-8"))
+    return json.loads(reports.report_path(job_dir, 0).read_text(encoding="utf-8"))
 
 
 def work(rank: int, nproc: int, port: int, job_dir: Path) -> None:
@@ -144,7 +141,7 @@ def work(rank: int, nproc: int, port: int, job_dir: Path) -> None:
         port: where they meet.
         job_dir: with the job; takes the worker's report and log.
     """
-    _speak_into(job_dir / f"worker-{rank}.log")
+    reports.speak_into(job_dir / f"worker-{rank}.log")
     _end_with_agent()
     os.environ |= {
         "RANK": str(rank),
@@ -155,10 +152,21 @@ def work(rank: int, nproc: int, port: int, job_dir: Path) -> None:
         "MASTER_PORT": str(port),
         "TORCHELASTIC_USE_AGENT_STORE": "True",  # the agent is the meeting point, not worker 0
     }
+    be_worker(rank, job_dir)
+
+
+def be_worker(rank: int, job_dir: Path) -> NoReturn:
+    """Train, write a report, end this process.
+
+    Args:
+        rank: its number among all workers.
+        job_dir: with the job; takes the report.
+    """
     job = json.loads((job_dir / launch.JOB_FILE).read_text(encoding="utf-8"))
-    how, run_dir = Spread(nproc, job["deepspeed"]), Path(job["run_dir"])
+    how, run_dir = spread.from_record(job), Path(job["run_dir"])
     config = load_config(job_dir / CONFIG_FILE)
     try:
+        check_devices(how, torch.cuda.device_count())
         load_deepspeed(how)
         _meet(how)
         result = run.train(config, run_dir, job["resume"], how)
@@ -172,8 +180,8 @@ def work(rank: int, nproc: int, port: int, job_dir: Path) -> None:
         torch.distributed.destroy_process_group()
     except (Exception, KeyboardInterrupt) as error:
         traceback.print_exc()
-        report = _error_record(error)
-    write_atomic(_report_path(job_dir, rank), json.dumps(report))
+        report = reports.error_record(error)
+    write_atomic(reports.report_path(job_dir, rank), json.dumps(report))
     sys.stderr.flush()
     os._exit("message" in report)  # at once: no library waits for workers that are gone
 
@@ -184,21 +192,6 @@ def _meet(how: Spread) -> None:
         import deepspeed
 
         deepspeed.init_distributed("gloo", auto_mpi_discovery=False)
-
-
-def _error_record(error: BaseException) -> dict[str, Any]:
-    """An error as plain data; its kind is empty when it is not one of the course's."""
-    if isinstance(error, TunebookError):
-        kind = type(error).__name__
-        return {"kind": kind, "message": error.message, "next_step": error.next_step}
-    if isinstance(error, KeyboardInterrupt):
-        return _error_record(RunError(endings.INTERRUPTED))
-    line = (str(error).strip() or "no message").splitlines()[0]
-    return {"kind": "", "message": f"{type(error).__name__}: {line}", "next_step": ""}
-
-
-def _report_path(job_dir: Path, rank: int) -> Path:
-    return job_dir / f"report-{rank}.json"
 
 
 def _wait_for(workers: list[BaseProcess]) -> bool:
@@ -230,18 +223,11 @@ def _find_cause(
     job_dir: Path, run_dir: Path, how: Spread, codes: list[int | None]
 ) -> TunebookError:
     """What really stopped the run: when one worker ends, the others only lose their connection."""
-    reports = _failures(job_dir, how)
-    for _, report in reports:
+    found = reports.failures(job_dir, range(how.nproc))
+    for _, report in found:
         if report["kind"] and report["message"] != endings.INTERRUPTED:
             return launch.to_error(report)
-    killed = [(rank, -code) for rank, code in enumerate(codes) if code is not None and code < 0]
-    if killed:
-        rank, number = killed[0]
-        why = f"was ended from outside by {signal.Signals(number).name}"
-    else:
-        rank, report = reports[0]
-        why = f"failed: {report['message']}"
-    message = f"Worker {rank} of {how.nproc} {why}."
+    message = reports.worker_words(dict(enumerate(codes)), found, how.nproc)
     if not (run_dir / CONFIG_FILE).is_file():
         return RunError(message, "Look at the free memory, then start it again.")
     endings.log_error(run_dir, message, how)
@@ -250,44 +236,6 @@ def _find_cause(
         f"What each worker said is in {run_dir}, worker-N.log. Look at the free memory, then go on "
         f"with `{endings.resume_command(run_dir, how)}`.",
     )
-
-
-def _failures(job_dir: Path, how: Spread) -> list[tuple[int, dict[str, Any]]]:
-    """Rank and report of each worker that failed and could say so, the first one first."""
-    found = []
-    for rank in range(how.nproc):
-        path = _report_path(job_dir, rank)
-        if path.is_file():
-            report = json.loads(path.read_text(encoding="utf-8"))
-            if "message" in report:
-                found.append((path.stat().st_mtime_ns, rank, report))
-    return [(rank, report) for _, rank, report in sorted(found, key=lambda one: one[0])]
-
-
-def _keep_logs(job_dir: Path, run_dir: Path, failed: bool) -> None:
-    """What the workers of a failed run said stays in its folder; after a good one nothing does."""
-    for path in run_dir.glob("worker-*.log"):
-        path.unlink()
-    if failed and (run_dir / CONFIG_FILE).is_file():
-        with suppress(OSError):  # the disk may be full, and that is then the error to tell
-            for path in job_dir.glob("worker-*.log"):
-                shutil.copyfile(path, run_dir / path.name)
-
-
-def _speak_into(path: Path) -> None:
-    with path.open("wb") as log:
-        os.dup2(log.fileno(), 1)
-        os.dup2(log.fileno(), 2)
-
-
-def _end_with_parent() -> None:
-    """When the learner's process is gone, so that nobody waits for the run, interrupt it."""
-
-    def watch() -> None:
-        sys.stdin.buffer.read()
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _end_with_agent() -> None:

@@ -19,6 +19,10 @@ CONFIG = TrainConfig(base_model="pico-chat")
         (Spread(2), ["--nproc", "2"]),
         (Spread(1, "zero2"), ["--deepspeed", "zero2"]),
         (Spread(4, "zero3_offload"), ["--nproc", "4", "--deepspeed", "zero3_offload"]),
+        (
+            Spread(1, None, 2, 1, "a:29500"),
+            ["--nnodes", "2", "--node-rank", "1", "--rdzv-endpoint", "a:29500"],
+        ),
     ],
 )
 def test_a_spread_is_said_as_the_options_that_ask_for_it(how, words):
@@ -52,6 +56,34 @@ def test_a_misspelled_strategy_is_answered_with_the_nearest_names():
 def test_a_run_needs_a_process(nproc):
     with pytest.raises(ConfigError, match=f"nproc is {nproc}"):
         spread.check_spread(Spread(nproc), 16)
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        (Spread(nnodes=0), "nnodes is 0"),
+        (Spread(1, None, 2, 2, "a:29500"), "node-rank is 2, with nnodes 2"),
+        (Spread(node_rank=1), "node-rank is 1, with nnodes 1"),
+        (Spread(1, None, 2), "2 nodes must know where to meet; rdzv-endpoint is None"),
+        (Spread(1, None, 2, 0, "10.0.0.1"), "rdzv-endpoint is '10.0.0.1'"),  # no port
+        (Spread(1, None, 2, 0, "a:b:29500"), "rdzv-endpoint is 'a:b:29500'"),
+    ],
+)
+def test_nodes_that_cannot_meet_are_refused(how, message):
+    with pytest.raises(ConfigError) as error:
+        spread.check_spread(how, 16)
+    assert message in error.value.message
+
+
+@pytest.mark.parametrize("endpoint", ["10.0.0.1:29500", "node-0:1", "[fe80::1]:29500"])
+def test_nodes_meet_at_a_name_or_an_address_with_a_port(endpoint):
+    spread.check_spread(Spread(8, None, 4, 3, endpoint), 16)
+
+
+def test_a_run_may_go_on_with_other_numbers_of_its_machines():
+    assert Spread(2, None, 2, 0, "a:1") == Spread(2, None, 2, 1, "b:2") != Spread(2)
+    record = Spread(2, "zero3", 2, 1, "b:2").as_dict()
+    assert spread.from_record({**record, "python": "3.11"}) == Spread(2, "zero3", 2)
 
 
 @pytest.mark.parametrize("bits", [4, 8])
