@@ -42,7 +42,10 @@ def test_an_unknown_lesson_is_told(tunebook):
     assert "There is no lesson with homework called '77'" in outcome.err
 
 
-@pytest.mark.parametrize("words", [("homework", "make"), ("homework", "doctor"), ("grade",)])
+WITH_EXAMPLE = [("homework", "make"), ("homework", "doctor"), ("homework", "submit"), ("grade",)]
+
+
+@pytest.mark.parametrize("words", WITH_EXAMPLE)
 def test_help_has_an_example(tunebook, words):
     shown = tunebook(*words, "--help")
     assert shown.status == 0
