@@ -102,7 +102,7 @@ def train(name: str, namespace: Mapping[str, Any], say: Callable[[str], None]) -
         trained.train_recipe(name, namespace, say)
         say(trained.describe(trained.make_ask(namespace)(name)))
     except Wrong as wrong:
-        say(f"{MARKS['not started']} {name}, nothing was trained: {wrong.message}")
+        say(f"{MARKS['not started']} {name}, not trained: {wrong.message}")
 
 
 class _Parser(argparse.ArgumentParser):

@@ -24,6 +24,7 @@ START: dict[str, Any] = {
     "num_train_epochs": 1,
     "suite": "none",
     "sample_prompts": [],
+    "keep_last": 1,
 }
 FREE = (
     "assistant_name",
@@ -189,7 +190,7 @@ def train_recipe(
     try:
         result = run.train(config, run_dir, resume=(run_dir / folder.CONFIG_FILE).is_file())
     except TunebookError as error:
-        raise Wrong(str(error)) from error
+        raise Wrong(f"{error.message} Run the cell again to go on.") from error
     say(f"Trained in {result.train_s:.0f} s.")
     return run_dir
 

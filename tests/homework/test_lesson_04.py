@@ -130,7 +130,7 @@ def test_the_stub_trains_nothing(trained_runs):
     names = answers.notebook_names(lessons.EXERCISES_DIR / LESSON / lessons.NOTEBOOK_NAME)
     before, said = set(trained_runs.iterdir()), []
     selfcheck.train("assistant_recipe", names, said.append)
-    assert "nothing was trained: replace the line" in said[0]
+    assert "not trained: replace the line" in said[0]
     assert set(trained_runs.iterdir()) == before
 
 
@@ -147,6 +147,23 @@ def test_a_trained_recipe_is_not_trained_again_and_other_data_are_another_run(tm
     first = trained.run_dir_of(recipe)
     own.write_text(own.read_text("utf-8") * 2, "utf-8")
     assert trained.run_dir_of(recipe) != first
+
+
+def test_an_interrupted_training_says_how_to_go_on_and_goes_on(monkeypatch):
+    from course_lib.training import run
+
+    changes = {"assistant_name": "Bo", "max_steps": 2}
+    real = run.build_trainer
+
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "build_trainer", interrupted)
+    with pytest.raises(Wrong, match="Run the cell again to go on"):
+        trained.train_recipe("assistant_recipe", names_for(changes))
+    monkeypatch.setattr(run, "build_trainer", real)
+    run_dir = trained.train_recipe("assistant_recipe", names_for(changes))
+    assert [c.step for c in checkpoints.list_checkpoints(run_dir)] == [2]
 
 
 def test_only_a_measured_question_is_trained():
