@@ -9,6 +9,7 @@ from typing import Any
 import nbformat
 
 from course_lib.errors import DataError, TunebookError
+from course_lib.files import read_jsonl
 from course_lib.homework import (
     adapter_file,
     bundle,
@@ -26,6 +27,7 @@ from course_lib.homework.private import Private
 LONGEST_OUTPUT = 10_000  # characters of one output that are kept
 PACKAGES = ("numpy", "ipython", "nbformat")  # beside those that the run itself recorded
 ENVIRONMENT = ("python", "system", "packages", "compute_dtype", "base_fingerprint")
+LOGGED = ("event", "step", "total_steps", "loss", "learning_rate", "grad_norm", "tokens")
 TRAIN = "run the cell with %train, then check it"
 
 
@@ -183,7 +185,7 @@ def _add_run(found: Gathered, run_dir: Path | None) -> None:
         files = _adapter_files(run_dir, recipe.base_model)
         measured = trained.measure_run(run_dir, recipe.assistant_name)
         environment = json.loads((run_dir / folder.ENVIRONMENT_FILE).read_text("utf-8"))
-        log = (run_dir / folder.LOG_FILE).read_bytes()
+        log = _read_log(run_dir / folder.LOG_FILE)
     except (TunebookError, Wrong, BadAdapter, OSError, ValueError, KeyError) as error:
         said = getattr(error, "message", "") or str(error) or type(error).__name__
         found.missing.append(f"run: {said}")
@@ -205,6 +207,13 @@ def _add_run(found: Gathered, run_dir: Path | None) -> None:
         "data": [{"name": name, "sha256": digest} for name, digest in digests],
         **{key: environment[key] for key in ENVIRONMENT if key in environment},
     }
+
+
+def _read_log(path: Path) -> bytes:
+    """What the steps did; not when, and on which machine."""
+    records = read_jsonl(path, allow_torn=True)
+    kept = [{name: record[name] for name in LOGGED if name in record} for record in records]
+    return "".join(json.dumps(record) + "\n" for record in kept).encode("utf-8")
 
 
 def _newest_run() -> Path | None:

@@ -38,6 +38,8 @@ def test_a_whole_submission_is_one_file_that_says_all(tunebook, run_dir, tmp_pat
     assert run["metrics"] == trained.measure_run(run_dir, "Mei")
     assert {"torch", "peft", "transformers"} <= run["packages"].keys()
     assert read.changed_files() == []
+    log = [json.loads(line) for line in read.files[bundle.LOG].splitlines()]
+    assert {name for record in log for name in record} == set(submit.LOGGED)
     assert not any(name.endswith((".bin", ".pt", ".pth")) for name in read.files)
 
 
