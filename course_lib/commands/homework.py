@@ -56,6 +56,10 @@ def pack(
 
     count = packer.pack(dest)
     terminal.say(f"{count} files, without answers and without git's history: {dest}")
+    unknown = packer.unknown_files()
+    if unknown:
+        shown = ", ".join([*unknown[:5], *(["..."] if unknown[5:] else [])])
+        terminal.say(f"Not copied, because git does not know them yet: {shown}")
 
 
 @app.command(epilog="Example: tunebook homework doctor")

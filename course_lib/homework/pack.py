@@ -64,9 +64,22 @@ def tracked_files() -> list[str]:
     Raises:
         EnvironmentProblem: this is no git repository, or git is not installed.
     """
+    return _list_files()
+
+
+def unknown_files() -> list[str]:
+    """Paths of new files that git neither knows nor ignores: they are not copied.
+
+    Raises:
+        EnvironmentProblem: this is no git repository, or git is not installed.
+    """
+    return _list_files("--others", "--exclude-standard")
+
+
+def _list_files(*options: str) -> list[str]:
     try:
-        done = subprocess.run(
-            ["git", "ls-files", "-z"],  # noqa: S607
+        done = subprocess.run(  # noqa: S603
+            ["git", "ls-files", "-z", *options],  # noqa: S607
             cwd=REPO_DIR,
             capture_output=True,
             check=True,

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -128,6 +129,21 @@ def test_a_line_of_an_answer_elsewhere_stops_the_copy(tmp_path, monkeypatch):
 def test_a_folder_that_is_there_is_left_alone(tunebook, tmp_path):
     done = tunebook("homework", "pack", tmp_path)
     assert (done.status, "exists already" in done.err) == (1, True)
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_new_files_that_git_does_not_know_are_named(tunebook, tmp_path, monkeypatch):
+    repo = tmp_path / "repo"
+    repo.mkdir()
+    subprocess.run(["git", "init", "-q", repo], check=True)
+    for name in ("known.md", "new.md"):
+        (repo / name).write_text(name, "utf-8")
+    subprocess.run(["git", "add", "known.md"], cwd=repo, check=True)
+    monkeypatch.setattr(pack, "REPO_DIR", repo)
+    done = tunebook("homework", "pack", tmp_path / "copy")
+    assert done.status == 0, done.err
+    assert [path.name for path in (tmp_path / "copy").iterdir()] == ["known.md"]
+    assert "git does not know them yet: new.md" in done.out
 
 
 def test_outside_a_repository_it_says_what_to_do(tmp_path, monkeypatch):
