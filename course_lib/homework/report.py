@@ -6,7 +6,7 @@ shown, only what they said.
 
 import html
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,15 +97,17 @@ def questions_table(results: Iterable[Result]) -> str:
         results: of the cohort.
     """
     head = ["student", "question", "status", "points", "max_points", "message"]
-    fields = ("name", "status", "points", "max_points", "message")
     rows = [
-        [r.student, *(_in_words(q[name]) for name in fields)] for r in results for q in r.questions
+        [r.student, q["name"], q["status"], _points(q), f"{q['max_points']:g}", q["message"]]
+        for r in results
+        for q in r.questions
     ]
     return tables.to_csv([head, *rows])
 
 
-def _in_words(value: Any) -> str:
-    return f"{value:g}" if type(value) in (int, float) else str(value)
+def _points(question: Mapping[str, Any]) -> str:
+    """Nothing where the points are not known yet: that is no 0."""
+    return "" if question["status"] in verdict.UNKNOWN else f"{question['points']:g}"
 
 
 def student_page(cohort: Cohort, result: Result) -> str:
@@ -120,7 +122,7 @@ def student_page(cohort: Cohort, result: Result) -> str:
     parts.append(_changes(cohort))
     parts += [f"<p>{_text(result.reason)}</p>"] if result.reason else []
     for question in result.questions:
-        points = f"{question['points']:g} of {question['max_points']:g}"
+        points = f"{_points(question) or 'no points yet'} of {question['max_points']:g}"
         parts.append(f"<h2>{_text(question['name'])}: {_text(question['status'])}, {points}</h2>")
         parts += [f"<p>{_text(question['message'])}</p>"] if question["message"] else []
         code = result.answers.get(question["name"])

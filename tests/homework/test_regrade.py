@@ -272,6 +272,10 @@ def test_an_answer_waits_for_a_reader_and_is_no_silent_zero(essay_exam, tmp_path
         "crashed": ("needs a reader", None, 18),
     }
     assert results["wrote"].answers["essay"] == "Because the loss is masked."
+    table = list(csv.DictReader(io.StringIO(report.questions_table([results["wrote"]]))))
+    assert (table[-1]["status"], table[-1]["points"]) == ("needs a reader", "")
+    page = report.student_page(cohorts.of_exam(essay_exam, []), results["wrote"])
+    assert "essay: needs a reader, no points yet of 4" in page
     assert "may stand in another one" in results["gone"].reason
     assert "build_labels could not be graded" in results["crashed"].reason
 
