@@ -65,6 +65,7 @@ class ProgressLog(TrainerCallback):
     clock: Clock
     tokens_per_step: float
     kernels: Kernels = OFF
+    note: str = ""  # what was decided for this machine
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -72,7 +73,8 @@ class ProgressLog(TrainerCallback):
         """Start the clock and say how long the run will be."""
         self.clock.begin()
         on = {} if self.kernels == OFF else {"kernels": self.kernels.words()}
-        notes = {"notes": self.kernels.notes} if self.kernels.notes else {}
+        said = (*self.kernels.notes, *filter(None, [self.note]))
+        notes = {"notes": said} if said else {}
         self._write("begin", state, total_steps=state.max_steps, **on, **notes)
 
     def on_log(

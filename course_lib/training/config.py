@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import (
@@ -53,7 +53,8 @@ class Checked(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     @classmethod
     def _refuse_yes(cls, value: Any, info: ValidationInfo) -> Any:
         """YAML reads yes, no, on and off as truth values, and pydantic takes those as 1 and 0."""
-        is_switch = cls.model_fields[info.field_name].annotation is bool
+        annotation = cls.model_fields[info.field_name].annotation
+        is_switch = annotation is bool or True in get_args(annotation)
         if isinstance(value, bool) and not is_switch:
             raise ValueError("expected a number or a text; put a text such as yes in quotes")
         return value
@@ -140,7 +141,9 @@ class TrainConfig(Checked):
     )
     keep_last: int = _field(3, "runtime", "newest checkpoints to keep", ge=1)
     keep_best: bool = _field(True, "runtime", "also keep the checkpoint with the best score")
-    gradient_checkpointing: bool = _field(False, "runtime", "recompute activations: less memory")
+    gradient_checkpointing: Literal[False, True, "auto"] = _field(
+        False, "runtime", "recompute activations: less memory, slower; auto: where memory is short"
+    )
     kernels: Literal["auto", "off"] = _field(
         "auto",
         "runtime",

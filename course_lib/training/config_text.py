@@ -127,7 +127,12 @@ def _types(name: str) -> list[Any]:
 
 def choices(name: str) -> list[str]:
     """The values of a field of kind "choice", as texts."""
-    return [str(value) for part in _types(name) for value in typing.get_args(part)]
+    return [_word(value) for part in _types(name) for value in typing.get_args(part)]
+
+
+def _word(value: Any) -> str:
+    """A value as YAML writes it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def limits(name: str) -> str:
@@ -188,7 +193,7 @@ def field_texts(start: Start) -> dict[str, str]:
 def _to_text(name: str, value: Any) -> str:
     kind = field_kind(name)
     if kind == "choice":
-        return str(_in_todays_spelling(name, value))
+        return _word(_in_todays_spelling(name, value))
     if value is None:
         return ""
     if kind == "switch" and isinstance(value, bool):
@@ -231,7 +236,7 @@ def to_value(name: str, text: str) -> Any:
         return {"true": True, "false": False}.get(text, text)
     if kind == "choice":
         options = [value for part in _types(name) for value in typing.get_args(part)]
-        return next((value for value in options if str(value) == text), text)
+        return next((value for value in options if _word(value) == text), text)
     if kind == "targets":
         names = [part.strip() for part in text.split(",") if part.strip()]
         return names[0] if names == ["all-linear"] else names

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from course_lib.errors import RunError
+from course_lib.errors import ConfigError, RunError
 from course_lib.files import read_jsonl, write_atomic, write_jsonl
 from course_lib.model import adapters, loading
-from course_lib.training import checkpoints, claim, endings
+from course_lib.training import checkpoints, claim, endings, prediction
 from course_lib.training.config import TrainConfig, load_config, save_config
 from course_lib.training.result import CONFIG_FILE, ENVIRONMENT_FILE, LOG_FILE, SAMPLES_FILE
 from course_lib.training.spread import ONE_PROCESS, Spread, from_record
@@ -20,6 +20,35 @@ from course_lib.training.spread import ONE_PROCESS, Spread, from_record
 BREAKS = ("error", "stopped")  # events that are no news any more when a run goes on
 STEP_FILES = (LOG_FILE, SAMPLES_FILE, checkpoints.SCORES_FILE)
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "tokenizers")
+
+
+def settle(
+    config: TrainConfig, run_dir: Path, resume: bool, spread: Spread = ONE_PROCESS
+) -> tuple[TrainConfig, str]:
+    """Decide what a config leaves to this machine; a run that goes on stays as it was decided.
+
+    Args:
+        config: the run's config.
+        run_dir: its folder.
+        resume: whether to go on with what is there.
+        spread: over how many processes, and with what.
+
+    Returns:
+        See `prediction.settle`.
+
+    Raises:
+        ConfigError: several machines would each decide for themselves.
+    """
+    if config.gradient_checkpointing == "auto" and spread.nnodes > 1:
+        raise ConfigError(
+            "gradient_checkpointing is auto, and each node would decide for itself.",
+            "Write true or false; `tunebook check` says what each needs.",
+        )
+    path = run_dir / CONFIG_FILE
+    if config.gradient_checkpointing == "auto" and resume and path.is_file():
+        before = load_config(path).gradient_checkpointing
+        return config.model_copy(update={"gradient_checkpointing": before}), ""
+    return prediction.settle(config, spread)
 
 
 def check_run(

@@ -16,7 +16,7 @@ def setting_with(config: TrainConfig, engine: Engine, **spread: Any) -> Setting:
     """What the memory of a run depends on.
 
     Args:
-        config: the run's config.
+        config: the run's config; gradient_checkpointing auto counts as off.
         engine: how the machine would hold its numbers.
         spread: fields of a `Setting` about several processes.
 
@@ -36,7 +36,7 @@ def setting_with(config: TrainConfig, engine: Engine, **spread: Any) -> Setting:
         r=config.r,
         target_modules=config.target_modules,
         lora_dropout=config.lora_dropout,
-        gradient_checkpointing=config.gradient_checkpointing,
+        gradient_checkpointing=config.gradient_checkpointing is True,
         micro_batches=config.gradient_accumulation_steps,
         # padding is a row of its own to attention
         is_packed=config.packing != "none" or rows > 1,

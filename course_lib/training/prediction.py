@@ -16,6 +16,7 @@ from course_lib.training import methods, needs, plan, rows
 from course_lib.training.config import TrainConfig
 from course_lib.training.spread import ONE_PROCESS, STRATEGIES, Spread
 
+ROOM = 0.9  # of the free memory: allocators hold some in reserve
 # the fields that rows and packs depend on; all others change nothing in them
 DATA_FIELDS = (
     "base_model",
@@ -111,6 +112,7 @@ class Predictor:
             TunebookError: what training would refuse: base model, layers, data, warm-up.
         """
         self.field = "base_model"
+        config, note = settle(config, how)
         shape = catalog.find_shape(config.base_model)
         self.field = "target_modules"
         trainable = _count_trained(shape, config)
@@ -131,6 +133,7 @@ class Predictor:
             memory=memory,
             free_bytes=free,
             warnings=(
+                *([note] if note else []),
                 *run_plan.warnings,
                 *_ignored_warnings(config),
                 *_memory_warnings(config, memory.total, free),
@@ -223,6 +226,52 @@ def free_bytes() -> int:
     if torch.cuda.is_available():
         return torch.cuda.mem_get_info()[0]
     return psutil.virtual_memory().available
+
+
+def capacity_bytes(how: Spread = ONE_PROCESS) -> int:
+    """What a process of a run can have of this machine's memory, with what it holds already.
+
+    Args:
+        how: over how many processes; without GPUs they share the machine's memory.
+    """
+    if torch.cuda.is_available():
+        return torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved()
+    held = psutil.Process().memory_info().rss
+    return psutil.virtual_memory().available // how.nproc + held
+
+
+def settle(config: TrainConfig, how: Spread = ONE_PROCESS) -> tuple[TrainConfig, str]:
+    """Decide what a config leaves to this machine: gradient_checkpointing, where it is auto.
+
+    Args:
+        config: the run's config.
+        how: over how many processes, and with what.
+
+    Returns:
+        The config with true or false, and why, in a sentence; empty when there was nothing to do.
+
+    Raises:
+        ModelError: the base model's sizes cannot be read, or it has no layer of a target's name.
+    """
+    if config.gradient_checkpointing != "auto":
+        return config, ""
+    shape = catalog.find_shape(config.base_model)
+    options = {
+        is_on: config.model_copy(update={"gradient_checkpointing": is_on})
+        for is_on in (False, True)
+    }
+    needed = {
+        is_on: estimate.estimate_memory(shape, setting_of(option, how)).total
+        for is_on, option in options.items()
+    }
+    shares = 1 if torch.cuda.is_available() else how.nproc  # of the machine's memory
+    free = free_bytes() // shares
+    is_on = needed[False] > ROOM * free
+    without, with_it, there = map(files.size_in_words, (needed[False], needed[True], free))
+    return options[is_on], (
+        f"gradient_checkpointing auto: {'on' if is_on else 'off'}. At the peak training needs "
+        f"about {without} without it and {with_it} with it; {there} are free."
+    )
 
 
 def _ignored_warnings(config: TrainConfig) -> list[str]:

@@ -25,6 +25,7 @@ from course_lib.training import (
     folder,
     plan,
     rows,
+    shortage,
     spread,
 )
 from course_lib.training.config import TrainConfig
@@ -46,6 +47,7 @@ class Job:
         data: the packs.
         plan: steps and rates.
         spread: over how many processes, and with what.
+        note: what was decided for this machine, in words; for the log.
     """
 
     config: TrainConfig
@@ -54,6 +56,7 @@ class Job:
     data: rows.TrainingData
     plan: plan.RunPlan
     spread: Spread = ONE_PROCESS
+    note: str = ""
 
 
 def train(
@@ -61,6 +64,7 @@ def train(
     work_dir: Path | str,
     resume: bool = False,
     spread: Spread = ONE_PROCESS,
+    note: str = "",
 ) -> RunResult:
     """Train in this process: an adapter, or with method full the whole model.
 
@@ -69,6 +73,7 @@ def train(
         work_dir: the run folder; new or empty, unless resuming.
         resume: go on from the folder's latest checkpoint; from the start when there is none.
         spread: when this process is one of several that train together; `launch` starts them.
+        note: what was decided for this machine already; for the log.
 
     Returns:
         Where the adapter is, and the seconds it took.
@@ -80,17 +85,18 @@ def train(
         ModelError: see `loading.load_model`.
     """
     run_dir = Path(work_dir)
+    config, decided = folder.settle(config, run_dir, resume, spread)
     if not spread.is_main:
         return _train(config, run_dir, spread)
     folder.check_run(run_dir, config, resume, spread)
     with claim.claimed(run_dir):
-        return _train(config, run_dir, spread)
+        return _train(config, run_dir, spread, note or decided)
 
 
-def _train(config: TrainConfig, run_dir: Path, spread: Spread) -> RunResult:
-    job = prepare(config, run_dir, spread)
+def _train(config: TrainConfig, run_dir: Path, spread: Spread, note: str = "") -> RunResult:
+    job = dataclasses.replace(prepare(config, run_dir, spread), note=note)
     clock = callbacks.Clock()
-    with quiet_libraries():
+    with quiet_libraries(), shortage.explained(config, spread):
         arguments = _arguments(job)  # joins the other processes; ZeRO-3 loads in pieces after it
         model = build_model(config, spread)
         start = _open_run(job, arguments)
@@ -328,7 +334,7 @@ def _callbacks(
     config, run_dir, is_main = job.config, job.run_dir, job.spread.is_main
     if is_main:
         per_step = job.data.row_tokens / job.plan.steps_per_epoch
-        yield callbacks.ProgressLog(run_dir, clock, per_step, chosen)
+        yield callbacks.ProgressLog(run_dir, clock, per_step, chosen, job.note)
     yield callbacks.StopWhenAsked(run_dir)
     if not is_main and job.spread.stage < 3:
         return  # under ZeRO-3 no process has all weights: all must answer together

@@ -25,7 +25,7 @@ from course_lib.errors import EnvironmentProblem, RunError, TunebookError
 from course_lib.files import write_atomic
 from course_lib.model.quiet import quiet_libraries
 from course_lib.training import endings, folder, launch, reports, run, spread
-from course_lib.training.config import load_config
+from course_lib.training.config import load_config, save_config
 from course_lib.training.result import CONFIG_FILE
 from course_lib.training.spread import Spread
 
@@ -41,6 +41,7 @@ def main() -> None:
     how, run_dir = spread.from_record(job), Path(job["run_dir"])
     try:
         with endings.terminate_as_interrupt():
+            settle(job_dir, run_dir, how)
             folder.check_run(run_dir, load_config(job_dir / CONFIG_FILE), job["resume"], how)
             check_devices(how, torch.cuda.device_count())
             load_deepspeed(how)  # before the fork: once for all
@@ -51,6 +52,22 @@ def main() -> None:
         outcome = reports.error_record(RunError(endings.INTERRUPTED))
     reports.keep_logs(job_dir, run_dir, range(how.nproc), failed="message" in outcome)
     write_atomic(job_dir / launch.OUTCOME_FILE, json.dumps(outcome))
+
+
+def settle(job_dir: Path, run_dir: Path, how: Spread) -> None:
+    """Decide for all workers what the config leaves to this machine.
+
+    Args:
+        job_dir: with the job and its config, which are changed.
+        run_dir: the run folder.
+        how: the spread.
+    """
+    config = load_config(job_dir / CONFIG_FILE)
+    path = job_dir / launch.JOB_FILE
+    job = json.loads(path.read_text(encoding="utf-8"))
+    settled, note = folder.settle(config, run_dir, job["resume"], how)
+    save_config(settled, job_dir / CONFIG_FILE)
+    write_atomic(path, json.dumps({**job, "note": note}))
 
 
 def check_devices(how: Spread, gpus: int) -> None:
@@ -169,7 +186,7 @@ def be_worker(rank: int, job_dir: Path) -> NoReturn:
         check_devices(how, torch.cuda.device_count())
         load_deepspeed(how)
         _meet(how)
-        result = run.train(config, run_dir, job["resume"], how)
+        result = run.train(config, run_dir, job["resume"], how, job.get("note", ""))
         report = {
             "adapter": result.adapter_dir.name,
             "last": result.last_dir.name,
