@@ -21,6 +21,11 @@ from course_lib.homework.grade import Result
 from course_lib.homework.tables import Sheet
 
 CANVAS_IDS = ("ID", "SIS User ID", "SIS Login ID")
+ABOUT_STUDENTS = (  # Canvas: columns that are no assignments
+    *("Student", "LastName", "FirstName"),
+    *CANVAS_IDS,
+    *("Integration ID", "Root Account", "Section"),
+)
 CANVAS_STEP = "In Canvas: Grades, Export, Export Entire Gradebook."
 POSSIBLE = "Points Possible"
 NO_PLACE = ("EX", "N/A")  # Canvas: excused; not this student's assignment
@@ -83,18 +88,17 @@ def fill_canvas(
             left.append((result.student, f"Canvas says {before} there"))
             continue
         assert result.score is not None
-        text = f"{round(result.score * factor, 2):g}"
+        text = f"{result.score * factor:.2f}".removesuffix("0").removesuffix(".0")
         text = text.replace(".", ",") if _has_comma(points) else text
         sheet.set(row, name, text)
         written.append((result.student, text + _remark(result, before, text)))
-    order = [result.student for result in results]
-    left.sort(key=lambda pair: order.index(pair[0]))
     without = [sheet.get(row, sheet.columns[0]) for row in students if row not in owned]
-    return Filled(sheet.as_bytes(), written, left, without)
+    return Filled(sheet.as_bytes(), written, _in_order(left, results), without)
 
 
 def _find_assignment(sheet: Sheet, column: str) -> str:
-    fits = [c for c in sheet.columns if column in (c, re.sub(r" \(\d+\)$", "", c))]
+    named = [c for c in sheet.columns if column in (c, re.sub(r" \(\d+\)$", "", c))]
+    fits = [c for c in named if c not in ABOUT_STUDENTS]
     if len(fits) != 1:
         known = ", ".join(c for c in sheet.columns if re.search(r" \(\d+\)$", c)) or "none"
         raise DataError(
@@ -141,10 +145,13 @@ def fill_moodle(
         if FEEDBACK in sheet.columns:
             sheet.set(row, FEEDBACK, feedback(cohort, result))
         written.append((result.student, text + _remark(result, before, text)))
-    order = [result.student for result in results]
-    left.sort(key=lambda pair: order.index(pair[0]))
     without = [sheet.get(row, MOODLE_ID) for row in students if row not in owned]
-    return Filled(sheet.as_bytes(), written, left, without)
+    return Filled(sheet.as_bytes(), written, _in_order(left, results), without)
+
+
+def _in_order(left: list[tuple[str, str]], results: Sequence[Result]) -> list[tuple[str, str]]:
+    places = {result.student: place for place, result in enumerate(results)}
+    return sorted(left, key=lambda pair: places[pair[0]])
 
 
 def _remark(result: Result, before: str, text: str) -> str:

@@ -112,9 +112,12 @@ def test_a_score_of_the_rest_is_written_and_said(canvas):
     assert filled.written == [("4712", "5 (was 3.00; partly: why)")]
 
 
-def test_a_real_zero_is_written(canvas):
-    filled = gradebooks.fill_canvas(canvas, "Homework 1", WHOLE, [result("4711", 0)])
-    assert filled.written == [("4711", "0")]
+@pytest.mark.parametrize(
+    ("score", "text"), [(0, "0"), (10, "10"), (10.5, "10.5"), (7 / 3, "2.33"), (12.999, "13")]
+)
+def test_a_number_is_written_short_and_a_real_zero_too(canvas, score, text):
+    filled = gradebooks.fill_canvas(canvas, "Homework 1", WHOLE, [result("4711", score)])
+    assert filled.written == [("4711", text)]
 
 
 def test_nobody_is_guessed(canvas):
@@ -156,7 +159,7 @@ def test_points_that_are_no_number_are_told(canvas):
         gradebooks.fill_canvas(canvas, "Final Score", WHOLE, [result("4711")])
 
 
-@pytest.mark.parametrize("column", ["Homework", "Homework 3", ""])
+@pytest.mark.parametrize("column", ["Homework", "Homework 3", "", "Section", "Student", "ID"])
 def test_an_unknown_column_is_told_with_those_there_are(canvas, column):
     with pytest.raises(DataError, match=r"Homework 1 \(901\), Homework 2 \(902\)"):
         gradebooks.fill_canvas(canvas, column, WHOLE, [])
