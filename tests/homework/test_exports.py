@@ -361,3 +361,30 @@ def test_the_commands_can_leave_the_download_as_it_is(tunebook, graded, moodle, 
     assert (done.status, len(list(folder.glob("*/results.json")))) == (0, 2)
     again = tunebook("homework", "export", "gradescope", graded, "--into", folder)
     assert (again.status, "exists already" in again.err) == (1, True)
+
+
+NAMES = st.sampled_from(["a", "b", "c", "1", "2", "A"])
+STATES = st.sampled_from(["graded", "partly", "missing", "unreadable"])
+
+
+@given(
+    st.lists(st.tuples(NAMES, st.sampled_from(["", "1", "2", "3"]), STATES), max_size=6),
+    st.lists(st.tuples(NAMES, st.sampled_from(["1", "2", "3", ""])), max_size=5),
+)
+def test_each_row_has_one_owner_and_each_student_a_word(people, rows):
+    scored = ("graded", "partly")
+    results = [
+        result(f"{name}", 1.0 if state in scored else None, state, number=number)
+        for name, number, state in {name: (name, n, s) for name, n, s in people}.values()
+    ]
+    keys = {row: {name, number} for row, (name, number) in enumerate(rows)}
+    numbers = {row: {number} for row, (_, number) in enumerate(rows)}
+    found, left, owned = gradebooks.match(results, keys, numbers)
+    places = [row for _, row in found]
+    assert len(places) == len(set(places))
+    assert set(places) <= owned
+    assert all(one.score is not None for one, _ in found)
+    told = [one.student for one, _ in found] + [student for student, _ in left]
+    assert sorted(told) == sorted(one.student for one in results)
+    for one, row in found:
+        assert one.student.casefold() in keys[row] or one.number in numbers[row]
