@@ -12,6 +12,9 @@ An optimizer step has a few moments at which memory can be at its peak; the larg
 Gradients of a micro batch come into being block by block. Where an optimizer step adds up several
 micro batches, those of the ones before are there at each moment.
 
+A captured step (`captured`) holds the memory of its peak all the time, and needs no more at it: its
+gradients lie where activations were, or in places of their own where micro batches are added up.
+
 Several devices divide what ZeRO's stage says: 1 the optimizer's states, 2 the gradients as well, 3
 the weights as well. Activations are each device's own.
 
