@@ -86,10 +86,7 @@ def scaled(one, factor):
 @pytest.mark.parametrize(
     "changes",
     [
-        Changes(),
         Changes(("build_labels",)),
-        Changes(("build_labels", "mean_loss")),
-        Changes((), {"build_labels": 6.0}),
         Changes(("pack_rows",), {"mean_loss": 1.5, "build_labels": 12}),
     ],
     ids=str,
