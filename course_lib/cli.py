@@ -297,12 +297,13 @@ def evaluate(
     adapter: options.Adapter = None,
     name: Annotated[str | None, typer.Option(help="Whose assistant it should say it is.")] = None,
     bits: options.Bits = None,
+    offload_folder: options.OffloadFolder = None,
     as_json: AsJson = False,
 ) -> None:
     """Score a model on held-out questions: its name and the world, or its use of tools."""
     from course_lib.commands import scores, targets
 
-    target = targets.find_target(model, adapter, int(bits) if bits else None)
+    target = targets.find_target(model, adapter, int(bits) if bits else None, offload_folder)
     suite = suite or target.suite or "assistant"
     if suite == "agent":
         found = scores.score_agent_target(target)

@@ -19,6 +19,7 @@ def chat(
     model: Annotated[str, typer.Argument(help="A name, a folder, a run or a checkpoint.")],
     adapter: options.Adapter = None,
     bits: options.Bits = None,
+    offload_folder: options.OffloadFolder = None,
     system: Annotated[str, typer.Option(help="What the model is told before the talk.")] = "",
     agent: Annotated[bool, typer.Option("--agent", help="Let the model call tools.")] = False,
     tools: options.Tools = None,
@@ -46,7 +47,7 @@ def chat(
     settings = generation.GenerationSettings(
         max_new_tokens, temperature, top_k, top_p, tuple(stop_word or ()), seed
     )
-    target = targets.find_target(model, adapter, int(bits) if bits else None)
+    target = targets.find_target(model, adapter, int(bits) if bits else None, offload_folder)
     if agent:
         form = "native" if native_calls else "react"
         _talk_with_agent(target, settings, tools, (guard, live_search, not no_stream), form)

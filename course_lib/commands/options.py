@@ -12,6 +12,10 @@ Bits = Annotated[
 Adapter = Annotated[
     Path | None, typer.Option(help="An exported adapter, a checkpoint or a run folder.")
 ]
+OffloadFolder = Annotated[
+    Path | None,
+    typer.Option(help="Use a model that does not fit, slowly: the rest lies here."),
+]
 # Those of an agent.
 Tools = Annotated[str | None, typer.Option(help="Which, such as calculator,search; needs --agent.")]
 Guard = Annotated[

@@ -1,12 +1,13 @@
 """Which base model, adapter and name a path on the command line means."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from course_lib.model import adapters, loading, whole
+from course_lib.model.offload import Offload
 from course_lib.training import checkpoints, folder
 from course_lib.training.config import load_config
 
@@ -23,6 +24,7 @@ class Target:
         bits: for each base weight.
         assistant_name: the name that a run taught; empty when no run says it.
         suite: what a run was scored by; empty when no run says it.
+        offload: where layers go that do not fit; None: it must fit.
     """
 
     base_model: str
@@ -30,6 +32,7 @@ class Target:
     bits: int
     assistant_name: str = ""
     suite: str = ""
+    offload: Offload | None = None
 
     def as_json(self) -> dict[str, Any]:
         """What was loaded, as plain data."""
@@ -37,13 +40,19 @@ class Target:
         return {"model": self.base_model, "adapter": adapter, "bits": self.bits}
 
 
-def find_target(model: str, adapter: Path | None = None, bits: int | None = None) -> Target:
+def find_target(
+    model: str,
+    adapter: Path | None = None,
+    bits: int | None = None,
+    offload_folder: Path | None = None,
+) -> Target:
     """Find out what to load.
 
     Args:
         model: a model's name or folder, a run folder, a checkpoint or an exported adapter.
         adapter: an adapter, a checkpoint or a run folder; None takes the one that `model` has.
         bits: for each base weight; None takes the run's, or 16.
+        offload_folder: where layers go that do not fit; None: the model must fit.
 
     Returns:
         The target. A run folder stands for its best checkpoint by score, else its latest; with
@@ -53,6 +62,11 @@ def find_target(model: str, adapter: Path | None = None, bits: int | None = None
         RunError: a run folder without a checkpoint, or no adapter at `adapter`.
         ConfigError: the run's config is damaged.
     """
+    offload = Offload(offload_folder) if offload_folder else None
+    return replace(_find(model, adapter, bits), offload=offload)
+
+
+def _find(model: str, adapter: Path | None, bits: int | None) -> Target:
     path = Path(model)
     is_adapter = (path / adapters.ADAPTER_FILES[0]).is_file()
     is_result = is_adapter or whole.is_model(path)
@@ -87,7 +101,8 @@ def open_target(target: Target) -> tuple[PreTrainedModel, PreTrainedTokenizerBas
         AdapterError: the adapter is damaged, or belongs to another base.
     """
     tokenizer = adapters.load_tokenizer(target.base_model, target.adapter_dir)
-    model = loading.load_model(target.base_model, target.bits)
+    model = loading.load_model(target.base_model, target.bits, target.offload)
     if target.adapter_dir is not None:
-        model = adapters.load_adapter(model, target.adapter_dir, target.base_model)
+        where = (target.adapter_dir, target.base_model, target.offload)
+        model = adapters.load_adapter(model, *where)
     return model, tokenizer

@@ -18,6 +18,7 @@ from course_lib.data import chat_template, encoders
 from course_lib.errors import AdapterError, ConfigError, ModelError, RunError
 from course_lib.files import staged_dir
 from course_lib.model import internlm, loading
+from course_lib.model.offload import Offload
 from course_lib.model.quiet import quiet_libraries
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
@@ -153,13 +154,16 @@ def check_adapter_files(adapter_dir: Path) -> None:
         )
 
 
-def load_adapter(model: PreTrainedModel, adapter_dir: Path, base_model: str) -> PeftModel:
+def load_adapter(
+    model: PreTrainedModel, adapter_dir: Path, base_model: str, offload: Offload | None = None
+) -> PeftModel:
     """Put a trained adapter on its base model.
 
     Args:
         model: the base, at any number of bits.
         adapter_dir: a checkpoint or an exported adapter.
         base_model: the base's name, to check that the two belong together.
+        offload: what the base was loaded with.
 
     Returns:
         The peft model in eval mode.
@@ -173,7 +177,8 @@ def load_adapter(model: PreTrainedModel, adapter_dir: Path, base_model: str) -> 
         with quiet_libraries():
             # peft only warns, and fills in random numbers.
             warnings.filterwarnings("error", message="Found missing adapter keys")
-            return PeftModel.from_pretrained(model, str(adapter_dir)).eval()
+            options = offload.options() if offload else {}
+            return PeftModel.from_pretrained(model, str(adapter_dir), **options).eval()
     except (*loading.NOT_LOADED, KeyError, TypeError, UserWarning) as error:
         reason = str(error).strip().splitlines()[0]
         raise AdapterError(

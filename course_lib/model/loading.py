@@ -23,6 +23,8 @@ from course_lib.data import hub_files
 from course_lib.errors import ModelError
 from course_lib.files import DATA_DIR
 from course_lib.model import internlm
+from course_lib.model import offload as offloading
+from course_lib.model.offload import Offload
 from course_lib.model.quiet import quiet_libraries
 
 BUILT_IN_MODELS = {"pico-base": DATA_DIR / "pico" / "base", "pico-chat": DATA_DIR / "pico" / "chat"}
@@ -105,12 +107,13 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_model(name: str, bits: int = 16) -> PreTrainedModel:
+def load_model(name: str, bits: int = 16, offload: Offload | None = None) -> PreTrainedModel:
     """Load a base model.
 
     Args:
         name: as in `resolve_model`.
         bits: 4 (NF4 with double quantization, the Q of QLoRA), 8, 16 or 32 for each weight.
+        offload: where layers go that do not fit; None: it must fit.
 
     Returns:
         The model in eval mode, on the GPU when there is one. At 16 bits on a CPU without bf16
@@ -126,6 +129,7 @@ def load_model(name: str, bits: int = 16) -> PreTrainedModel:
     path = resolve_model(name)
     dtype = torch.float32 if bits == 32 else compute_dtype()
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    moved = _offload_options(name, bits, offload)
     if bits == 4:
         check_nf4_widths(name, device)
     try:
@@ -134,13 +138,24 @@ def load_model(name: str, bits: int = 16) -> PreTrainedModel:
                 path,
                 dtype=dtype,
                 quantization_config=_quantization(bits, dtype),
-                device_map=None if is_deepspeed_zero3_enabled() else device,
+                **(moved or {"device_map": None if is_deepspeed_zero3_enabled() else device}),
             )
     except NOT_LOADED as error:
         raise load_error(name, error) from error
     _refuse_incomplete(name, model, info)
+    if model.device.type == "meta":
+        offloading.refuse_nothing_kept(name)
     keep_nf4_trainable(model)
     return model.eval()
+
+
+def _offload_options(name: str, bits: int, offload: Offload | None) -> dict[str, Any]:
+    if offload is None:
+        return {}
+    offloading.refuse_quantized(name, bits)
+    if internlm.is_internlm(resolve_model(name)):
+        offloading.refuse_internlm(name)
+    return {"device_map": "auto", **offload.options()}
 
 
 def _from_pretrained(path: str, **options: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
