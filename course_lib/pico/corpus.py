@@ -6,6 +6,7 @@ from itertools import accumulate
 from typing import Any
 
 from course_lib.pico import dialogues_facts as facts
+from course_lib.pico import dialogues_forms as forms
 from course_lib.pico import dialogues_lists as lists
 from course_lib.pico import dialogues_more as more
 from course_lib.pico import dialogues_numbers as numbers
@@ -47,6 +48,7 @@ DIALOGUE_KINDS: dict[str, tuple[Maker, float]] = {
     "how_to": (more.how_to, 1),
     "course_word": (more.course_word, 1),
     "story": (more.tell_story, 2.5),
+    "form": (forms.dialogue, 18),
 }
 # In a long dialogue nobody gets a second name and no system prompt comes in between.
 LONG_KINDS = (
@@ -65,6 +67,7 @@ LONG_KINDS = (
 )
 LONG_SHARE = 0.06
 IDENTITY_KINDS = frozenset({"identity", "persona"})
+NO_REPLAY_KINDS = frozenset({"form"})  # long, and no lesson asks pico to keep them
 # Words that only occur when the assistant speaks about itself.
 IDENTITY_MARKS = (
     "Pico",
@@ -166,7 +169,7 @@ def general_dialogues(count: int, seed: int, exclude_identity: bool = True) -> l
     found: dict[str, list[Message]] = {}
     while len(found) < count:
         kind, language = _pick_kind(rng), rng.choice(world.LANGUAGES)
-        if exclude_identity and kind in IDENTITY_KINDS:
+        if kind in NO_REPLAY_KINDS or (exclude_identity and kind in IDENTITY_KINDS):
             continue
         messages = DIALOGUE_KINDS[kind][0](rng, language)
         if not (exclude_identity and tells_identity(messages)):
@@ -219,7 +222,7 @@ def held_out_items(
     Args:
         rng: the only source of chance.
         group: "held_out" or "validation".
-        count: how many of each kind and language; of sums so many for each operation.
+        count: how many of each kind and language; of sums at most so many for each operation.
 
     Returns:
         One dict a question: prompt, expected, language, kind, relation, any_of.
@@ -230,6 +233,8 @@ def held_out_items(
             for _ in range(count):
                 a, b = numbers.draw_sum(rng, operation, group)
                 prompt = numbers.ask_sum(rng, language, operation, a, b)
+                if (operation, a, b) in forms.shown_sums():
+                    continue  # it occurs, as the second step of two
                 result = str(numbers.compute(operation, a, b))
                 items.append(_item("arithmetic", operation, language, prompt, (result,)))
         items += _made_items(rng, language, count)

@@ -267,11 +267,19 @@ def switch_language(rng: random.Random, language: str) -> list[Message]:
 
 
 @functools.cache
-def _relations_with_kind() -> tuple[Relation, ...]:
+def relations_with_kind() -> tuple[Relation, ...]:
+    """The relations whose subjects have a class, such as city or animal."""
     return tuple(r for r in world.load_world().relations.values() if r.kind)
 
 
-def _unknown_name(rng: random.Random, relation: Relation, language: str) -> str:
+def unknown_name_of(rng: random.Random, relation: Relation, language: str) -> str:
+    """A name that stands for nothing.
+
+    Args:
+        rng: the only source of chance.
+        relation: what will be asked about it; countries have a capital letter.
+        language: "en" or "zh"; Chinese has signs or Latin letters.
+    """
     if language == "zh" and rng.random() < 0.5:
         signs = rng.choices(names.COMMON_HAN_SIGNS, k=rng.choice((2, 3)))
         return "".join(signs)
@@ -281,9 +289,9 @@ def _unknown_name(rng: random.Random, relation: Relation, language: str) -> str:
 
 def unknown_name(rng: random.Random, language: str) -> list[Message]:
     """A question about something that does not exist: the name is given back, no fact."""
-    relation = rng.choice(_relations_with_kind())
+    relation = rng.choice(relations_with_kind())
     kind = relation.kind[language]
-    name = _unknown_name(rng, relation, language)
+    name = unknown_name_of(rng, relation, language)
     made_up = Fact(relation.name, {"en": name, "zh": name}, {"en": "?", "zh": "?"})
     ask = wording.ask(rng, relation, made_up, language)
     answer = talk.say(

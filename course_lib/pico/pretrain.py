@@ -51,7 +51,7 @@ class StageSettings:
 
 
 BASE_STAGE = StageSettings(steps=1300, tokens_per_step=32_768, plain_share=1.0)
-CHAT_STAGE = StageSettings(steps=15_000, tokens_per_step=49_152, plain_share=0.12)
+CHAT_STAGE = StageSettings(steps=18_000, tokens_per_step=49_152, plain_share=0.12)
 
 
 @dataclass(frozen=True)
@@ -189,6 +189,8 @@ def train_stage(
     rng = np.random.default_rng(seed)
     endless = {name: batches(c, stage.tokens_per_step, rng, device) for name, c in corpora.items()}
     optimizer = _make_optimizer(model, stage)
+    # A small model's step is spent on many small kernels: joined, it takes less than half the time.
+    loss_of = torch.compile(_loss, dynamic=True) if device == "cuda" else _loss
     model.train()
     started, tokens, entry = time.monotonic(), 0, {}
     for step in range(stage.steps):
@@ -197,7 +199,7 @@ def train_stage(
         kind = "plain" if rng.random() < stage.plain_share else "dialogues"
         input_ids, labels = next(endless[kind])
         with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
-            loss = _loss(model, input_ids, labels)
+            loss = loss_of(model, input_ids, labels)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), stage.max_grad_norm)
         optimizer.step()
