@@ -22,7 +22,7 @@ from transformers.integrations.deepspeed import deepspeed_config, is_deepspeed_z
 from course_lib.data import hub_files
 from course_lib.errors import ModelError
 from course_lib.files import DATA_DIR
-from course_lib.model import internlm
+from course_lib.model import internlm, quantized
 from course_lib.model import offload as offloading
 from course_lib.model.offload import Offload
 from course_lib.model.quiet import quiet_libraries
@@ -120,7 +120,8 @@ def load_model(name: str, bits: int = 16, offload: Offload | None = None) -> Pre
         arithmetic the weights are held in 32 bits: the same numbers, faster there.
 
     Raises:
-        ModelError: weights are missing or incomplete, or the shapes do not fit NF4 on this device.
+        ModelError: weights are missing, incomplete or quantized otherwise, or the shapes do not fit
+            NF4 on this device.
 
     Source: Dettmers et al. 2023, "QLoRA", arXiv:2305.14314, section 3.
     """
@@ -130,6 +131,7 @@ def load_model(name: str, bits: int = 16, offload: Offload | None = None) -> Pre
     dtype = torch.float32 if bits == 32 else compute_dtype()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     moved = _offload_options(name, bits, offload)
+    quantized.check(name, read_config(name), bits)
     if bits == 4:
         check_nf4_widths(name, device)
     try:

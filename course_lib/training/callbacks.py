@@ -65,7 +65,7 @@ class ProgressLog(TrainerCallback):
     clock: Clock
     tokens_per_step: float
     kernels: Kernels = OFF
-    note: str = ""  # what was decided for this machine
+    notes: tuple[str, ...] = ()  # more of them
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -73,7 +73,7 @@ class ProgressLog(TrainerCallback):
         """Start the clock and say how long the run will be."""
         self.clock.begin()
         on = {} if self.kernels == OFF else {"kernels": self.kernels.words()}
-        said = (*self.kernels.notes, *filter(None, [self.note]))
+        said = (*self.kernels.notes, *self.notes)
         notes = {"notes": said} if said else {}
         self._write("begin", state, total_steps=state.max_steps, **on, **notes)
 

@@ -51,6 +51,29 @@ def settle(
     return prediction.settle(config, spread)
 
 
+def version_note(run_dir: Path) -> str:
+    """Which libraries are others than those that a run was started with.
+
+    Args:
+        run_dir: the run folder.
+
+    Returns:
+        A sentence; empty when all are the same, or there is no run.
+    """
+    path = run_dir / ENVIRONMENT_FILE
+    record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    before, now = record.get("packages", {}), {n: importlib.metadata.version(n) for n in PACKAGES}
+    changed = [
+        f"{n} {before[n]} (now {now[n]})" for n in PACKAGES if before.get(n, now[n]) != now[n]
+    ]
+    if not changed:
+        return ""
+    return (
+        f"The run was started with {', '.join(changed)}: its numbers may differ from here on. "
+        "python -m pip install -c constraints.txt ... brings the versions back."
+    )
+
+
 def check_run(
     run_dir: Path, config: TrainConfig, resume: bool, spread: Spread = ONE_PROCESS
 ) -> None:

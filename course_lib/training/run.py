@@ -47,7 +47,7 @@ class Job:
         data: the packs.
         plan: steps and rates.
         spread: over how many processes, and with what.
-        note: what was decided for this machine, in words; for the log.
+        notes: what was decided for this machine, and what is odd, in words; for the log.
     """
 
     config: TrainConfig
@@ -56,7 +56,7 @@ class Job:
     data: rows.TrainingData
     plan: plan.RunPlan
     spread: Spread = ONE_PROCESS
-    note: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def train(
@@ -90,11 +90,14 @@ def train(
         return _train(config, run_dir, spread)
     folder.check_run(run_dir, config, resume, spread)
     with claim.claimed(run_dir):
-        return _train(config, run_dir, spread, note or decided)
+        notes = (note or decided, folder.version_note(run_dir) if resume else "")
+        return _train(config, run_dir, spread, notes)
 
 
-def _train(config: TrainConfig, run_dir: Path, spread: Spread, note: str = "") -> RunResult:
-    job = dataclasses.replace(prepare(config, run_dir, spread), note=note)
+def _train(
+    config: TrainConfig, run_dir: Path, spread: Spread, notes: tuple[str, ...] = ()
+) -> RunResult:
+    job = dataclasses.replace(prepare(config, run_dir, spread), notes=tuple(filter(None, notes)))
     clock = callbacks.Clock()
     with quiet_libraries(), shortage.explained(config, spread):
         arguments = _arguments(job)  # joins the other processes; ZeRO-3 loads in pieces after it
@@ -334,7 +337,7 @@ def _callbacks(
     config, run_dir, is_main = job.config, job.run_dir, job.spread.is_main
     if is_main:
         per_step = job.data.row_tokens / job.plan.steps_per_epoch
-        yield callbacks.ProgressLog(run_dir, clock, per_step, chosen, job.note)
+        yield callbacks.ProgressLog(run_dir, clock, per_step, chosen, job.notes)
     yield callbacks.StopWhenAsked(run_dir)
     if not is_main and job.spread.stage < 3:
         return  # under ZeRO-3 no process has all weights: all must answer together

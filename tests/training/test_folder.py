@@ -165,3 +165,15 @@ def test_without_a_checkpoint_everything_is_forgotten(tmp_path):
     (tmp_path / "run" / "log.jsonl").write_text(to_lines({"step": 0}, {"step": 1}))
     assert folder.open_run(tmp_path / "run", CONFIG) is None
     assert (tmp_path / "run" / "log.jsonl").read_text() == ""
+
+
+def test_other_versions_than_at_the_start_are_named(run_dir):
+    assert folder.version_note(run_dir) == ""
+    assert folder.version_note(run_dir / "none") == ""
+    path = run_dir / "environment.json"
+    record = json.loads(path.read_text("utf-8"))
+    now = record["packages"]["peft"]
+    record["packages"]["peft"] = "0.1.0"
+    path.write_text(json.dumps(record))
+    note = folder.version_note(run_dir)
+    assert note.startswith(f"The run was started with peft 0.1.0 (now {now}): its numbers may")
