@@ -13,7 +13,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from course_lib.commands import targets
 from course_lib.errors import AdapterError, RunError
 from course_lib.model import adapters, loading, whole
-from course_lib.training import checkpoints, config, prediction, rows
+from course_lib.training import checkpoints, config, prediction, rows, run
+from course_lib.training.spread import Spread
 from tests.training import runs
 from tests.training.conftest import train_whole
 
@@ -97,11 +98,14 @@ def test_a_killed_run_goes_on_to_the_same_weights_bit_for_bit(trainings, alone, 
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="DeepSpeed is Linux's")
-@pytest.mark.parametrize("strategy", [None, "zero3"])
-def test_two_processes_learn_what_one_learns(trainings, alone, tmp_path, strategy):
-    halved = {**ALL, "gradient_accumulation_steps": 1, "max_steps": STEPS}
-    run_dir = tmp_path / "run"
-    ended = trainings.train(halved, run_dir, spread=(2, strategy))
+def test_two_processes_under_zero3_learn_what_one_learns_also_after_a_kill(
+    trainings, alone, tmp_path
+):
+    run_dir, how = tmp_path / "run", {"spread": (2, "zero3")}
+    halved = {**ALL, "gradient_accumulation_steps": 1}
+    ended = trainings.train(halved, run_dir, signal_at=(signal.SIGKILL, 3), to=1, **how)
+    assert ended.status == 1
+    ended = trainings.train(halved, run_dir, resume=True, **how)
     assert (ended.status, ended.printed) == (0, ""), ended
     assert losses(run_dir) == pytest.approx(losses(alone), rel=1e-4)
     mine, others = weights(run_dir), weights(alone)
@@ -110,18 +114,9 @@ def test_two_processes_learn_what_one_learns(trainings, alone, tmp_path, strateg
     apart = sum((mine[name] - others[name]).square().sum() for name in mine)
     moved = sum((others[name] - before[name].data).square().sum() for name in mine)
     assert (apart / moved).sqrt() < 0.01
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="DeepSpeed is Linux's")
-def test_under_zero3_a_killed_run_can_go_on(trainings, tmp_path):
-    run_dir = tmp_path / "run"
-    ended = trainings.train(ALL, run_dir, spread=(2, "zero3"), signal_at=(signal.SIGKILL, 3), to=1)
-    assert ended.status == 1
-    assert trainings.train(ALL, run_dir, resume=True, spread=(2, "zero3")).status == 0
     files = set(os.listdir(run_dir / f"checkpoint-{STEPS}"))
     assert FILES - {"optimizer.pt", "rng_state.pth"} <= files
     assert not [name for name in files if name.endswith(".py")]
-    assert len(losses(run_dir)) == STEPS
 
 
 # --- what can be done with it ---
@@ -180,3 +175,18 @@ def test_the_prediction_counts_all_weights_and_says_what_has_no_effect(small_dat
     assert made.memory.weights == 4 * made.weights
     assert made.memory.optimizer == 8 * made.weights
     assert made.memory.adapter == 0
+
+
+def test_in_16_bits_on_a_gpu_it_computes_in_bf16_and_keeps_fp32(
+    small_data, alone, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(rows, "DATA_DIR", small_data)
+    mixed = config.check_config({**ALL, "bits": 16, "max_steps": 2})
+    assert not run.computes_in_bf16(mixed)  # on a CPU all is in fp32
+    monkeypatch.setattr(run, "computes_in_bf16", lambda config: config.bits == 16)
+    result = run.train(mixed, tmp_path / "run")
+    assert losses(tmp_path / "run") == pytest.approx(losses(alone)[:2], rel=0.02)
+    saved = load_file(result.last_dir / "model.safetensors")
+    assert {weight.dtype for weight in saved.values()} == {torch.float32}
+    # under DeepSpeed weights are in bf16 and their copy in fp32 is divided
+    assert [run.full_bits(mixed, Spread(2, name)) for name in (None, "zero2")] == [32, 16]
