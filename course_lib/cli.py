@@ -168,7 +168,7 @@ def check(
     terminal.say(plans.plan_text(settings, predicted))
     for one in data:
         terminal.say("\n" + findings.text(one))
-    terminal.say_next("train", config)
+    terminal.say_next("train", config, *(how.options() if nnodes == 1 else ()))
 
 
 app.command(epilog=estimates.EPILOG)(estimates.estimate)

@@ -3,7 +3,7 @@
 import pytest
 
 from course_lib.errors import ConfigError
-from course_lib.training import config, methods
+from course_lib.training import config, config_text, methods
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,24 @@ def test_of_a_full_run_the_fields_about_an_adapter_are_named():
     changed = {**usual, "r": 8, "target_modules": ("q_proj",)}
     assert methods.ignored_fields(usual, usual) == []
     assert methods.ignored_fields(changed, usual) == ["r", "target_modules"]
+
+
+def test_the_editor_shows_a_conflict_at_both_fields_and_keeps_the_comments(tmp_path):
+    start = config_text.open_start("pico_qlora_assistant_e3")
+    texts = config_text.field_texts(start)
+    assert (texts["method"], texts["bits"]) == ("qlora", "4")
+    texts["method"] = "full"
+    ((place, problem),) = config_text.draft(start, texts, tmp_path / "mine.yaml").problems
+    assert config_text.fields_at(place, problem) == ["method", "bits"]
+    texts["bits"] = "32"
+    made = config_text.draft(start, texts, tmp_path / "mine.yaml")
+    assert made.config.is_full
+    assert "method: full" in made.text
+    assert made.has_comments
+
+
+def test_a_file_that_only_says_bits_is_shown_with_its_method(tmp_path):
+    (tmp_path / "old.yaml").write_text("bits: 16\n")
+    start = config_text.open_start(tmp_path / "old.yaml")
+    assert config_text.field_texts(start)["method"] == "lora"
+    assert config_text.choices("gradient_checkpointing") == ["false", "true", "auto"]
