@@ -24,8 +24,8 @@ def check_read_config_name(ask: Ask) -> None:
     judges_02.judge_name(
         ask("read_config_name", name), ("internlm2_chat_1_8b", "qlora", "oasst1", 3), name
     )
-    name = "pico_qlora_msagent_e2"
-    judges_02.judge_name(ask("read_config_name", name), ("pico", "qlora", "msagent", 2), name)
+    name = "pico_qlora_msagent_e1"
+    judges_02.judge_name(ask("read_config_name", name), ("pico", "qlora", "msagent", 1), name)
 
 
 # By hand: two steps up, then the cosines of 0, 30, 60, 90, 120 and 150 degrees.

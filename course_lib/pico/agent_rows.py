@@ -13,11 +13,13 @@ from typing import Any
 
 from course_lib import files
 from course_lib.chat import tools
-from course_lib.data import react, similarity
+from course_lib.data import react, similarity, tool_specs
 from course_lib.evaluation import agent_tools
 from course_lib.pico import agent_articles as articles
+from course_lib.pico import agent_other_tools as other_tools
 from course_lib.pico import agent_tasks as tasks
-from course_lib.pico import names, world
+from course_lib.pico import dialogues_forms as forms
+from course_lib.pico import names, wording, world
 
 Row = dict[str, Any]
 Messages = list[dict[str, Any]]
@@ -35,9 +37,17 @@ MIX: Mapping[str, int] = {
     "failing": 4,
     "none": 20,
 }
-COUNTS = {"train": 960, "validation": 100, "unseen": 200, "seen": 100}
-TASKS_IN_A_ROW = (1, 2)
-ORDER_SHARE = 0.15  # of the searches in training: an order is planted behind the result
+# Training has more of what is learned slowest, and tasks for tools that few rows offer.
+TRAIN_MIX: Mapping[str, int] = {**MIX, "calculator": 18, "none": 30, "other": 20}
+COUNTS = {"train": 1160, "validation": 100, "unseen": 200, "seen": 100}
+TASKS_IN_A_ROW = (2, 3)  # fewer where the row would be too long for a pack of 384 tokens
+MOST_TOKENS = 355  # by `about_tokens`
+CHINESE = re.compile(r"[\u3000-\u9fff\uff00-\uffef]")  # signs and characters: a token each
+ORDER_SHARE = 0.2  # of the searches in training: an order is planted behind the result
+QUESTION_SHARE = 0.6  # of these orders ask something else; the others want to hear a word
+GUARD_SHARE = 0.2  # of the rows: results are quoted
+FOUR_SHARE = 0.5  # of the rows offer the lesson's four tools and no others
+MOST_OFFERED = 5
 NEW_TOOL_TASKS = 60
 # What a right answer says when a tool could not help.
 ADMISSIONS = {
@@ -82,7 +92,7 @@ def draw_tasks(part: str, count: int, taken: Sequence[tasks.Task] = ()) -> list[
         cities=[city for place, city in enumerate(cities) if (place % 4 > 0) == is_train],
     )
     found: dict[str, tasks.Task] = {}
-    kinds = _kinds(rng)
+    kinds = _kinds(rng, TRAIN_MIX if is_train else MIX)
     while len(found) < count:
         language = world.LANGUAGES[len(found) % 2]
         task = tasks.MAKERS[next(kinds)](drawing, language)
@@ -91,10 +101,10 @@ def draw_tasks(part: str, count: int, taken: Sequence[tasks.Task] = ()) -> list[
     return list(found.values())
 
 
-def _kinds(rng: random.Random) -> Iterator[str]:
+def _kinds(rng: random.Random, mix: Mapping[str, int]) -> Iterator[str]:
     """Kinds of tasks without end, shuffled in rounds."""
     while True:
-        deck = [kind for kind, count in MIX.items() for _ in range(count)]
+        deck = [kind for kind, count in mix.items() for _ in range(count)]
         rng.shuffle(deck)
         yield from deck
 
@@ -121,11 +131,26 @@ def make_rows(
     for language in world.LANGUAGES:
         waiting = [task for task in drawn if task.language == language]
         while waiting:
-            size = rng.choice(TASKS_IN_A_ROW)
-            group, waiting = waiting[:size], waiting[size:]
-            rows.append({"messages": make_conversation(rng, group, offered, order_share)})
+            group = waiting[: rng.choice(TASKS_IN_A_ROW)]
+            messages = make_conversation(rng, group, offered, order_share)
+            while len(group) > 1 and about_tokens(messages) > MOST_TOKENS:
+                group = group[:-1]
+                messages = make_conversation(rng, group, offered, order_share)
+            rows.append({"messages": messages})
+            waiting = waiting[len(group) :]
     rng.shuffle(rows)
     return rows
+
+
+def about_tokens(messages: Messages) -> float:
+    """How many tokens pico makes of a conversation, give or take 30.
+
+    Args:
+        messages: of the conversation.
+    """
+    text = "".join(message["content"] for message in messages)
+    n_chinese = len(CHINESE.findall(text))
+    return 6.3 * len(messages) + 1.06 * n_chinese + 0.28 * (len(text) - n_chinese)
 
 
 def make_conversation(
@@ -145,45 +170,70 @@ def make_conversation(
     Returns:
         Messages of system, user and assistant.
     """
-    language = group[0].language
-    specs = [one.spec for one in rng.sample(list(offered), len(offered))]
-    messages: Messages = [{"role": "system", "content": react.system_text(specs, language)}]
+    language, is_guarded = group[0].language, rng.random() < GUARD_SHARE
+    everything = [*offered, *(other_tools.make_tool(f, language) for f in forms.OTHER_FAMILIES)]
+    specs = _draw_offer(rng, group, len(offered), everything)
+    system = react.system_text(specs, language, has_guard=is_guarded)
+    messages: Messages = [{"role": "system", "content": system}]
     for task in group:
         has_order = rng.random() < order_share and task.kind.startswith("search")
-        messages += to_turns(task, offered, _draw_order(rng, language) if has_order else "")
+        order = _draw_order(rng, language) if has_order else ""
+        messages += to_turns(task, everything, order, is_guarded)
     return messages
+
+
+def _draw_offer(
+    rng: random.Random, group: Sequence[tasks.Task], n_lesson: int, everything: Sequence[tools.Tool]
+) -> list[tool_specs.ToolSpec]:
+    """The lesson's tools, or those that the tasks need among any others; in any order."""
+    needed = {call.tool for task in group for call in task.calls}
+    specs = [one.spec for one in everything]
+    four = specs[:n_lesson]
+    if needed <= {spec.name for spec in four} and rng.random() < FOUR_SHARE:
+        return rng.sample(four, n_lesson)
+    chosen = [spec for spec in specs if spec.name in needed]
+    others = [spec for spec in [*four, *four, *four, *specs] if spec.name not in needed]
+    most = rng.randint(max(2, len(chosen)), max(MOST_OFFERED, len(chosen)))
+    while len(chosen) < most:
+        spec = rng.choice(others)
+        if spec not in chosen:
+            chosen.append(spec)
+    return rng.sample(chosen, len(chosen))
 
 
 def _draw_order(rng: random.Random, language: str) -> str:
     orders = articles.PHRASES["orders"]
+    if rng.random() < QUESTION_SHARE:
+        question = wording.ask(rng, *world.pick_fact(rng, language), language)
+        return rng.choice(orders["train_questions"][language]).format(q=question)
     word = rng.choice(orders["words"][language])
     return rng.choice(orders["train"][language]).format(w=word)
 
 
-def to_turns(task: tasks.Task, offered: Sequence[tools.Tool], order: str = "") -> Messages:
+def to_turns(
+    task: tasks.Task,
+    offered: Sequence[tools.Tool],
+    order: str = "",
+    is_guarded: bool = False,
+) -> Messages:
     """A task as messages; its calls are carried out.
-
-    A thought stands without its mark: a turn that begins as pico's own answers do is learned from
-    far fewer rows than one that begins with `Thought:`, and `react_steps` reads both.
 
     Args:
         task: the question and its calls.
         offered: the tools.
         order: planted behind what a search finds.
+        is_guarded: quote what the tools say, and ask again behind it.
 
     Returns:
         The user's question, each call with its observation, and the final answer.
     """
     messages: Messages = [{"role": "user", "content": task.question}]
     for call, result in zip(task.calls, run_calls(task, offered), strict=True):
-        text = f"{call.thought}\n{react.call_text('', call.tool, call.arguments)}"
+        text = react.call_text(call.thought, call.tool, call.arguments)
         messages.append({"role": "assistant", "content": text})
         told = f"{result} {order}" if order and call.tool == "search" else result
-        messages.append(react.observation_message(told))
-    answer = answer_of(task, offered)
-    thoughts = articles.PHRASES["thoughts"][task.language]
-    first = {"none": f"{answer}\n", "failing": f"{thoughts['failed']}\n"}.get(task.kind, "")
-    text = first + react.answer_text("", answer)
+        messages.append(react.observation_message(told, task.question, is_guarded, task.language))
+    text = react.answer_text("", answer_of(task, offered))
     return [*messages, {"role": "assistant", "content": text}]
 
 

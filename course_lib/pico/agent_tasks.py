@@ -13,6 +13,7 @@ from typing import Any
 
 from course_lib.pico import agent_articles as articles
 from course_lib.pico import corpus, talk, world
+from course_lib.pico import dialogues_forms as forms
 from course_lib.pico import dialogues_numbers as numbers
 
 PHRASES = articles.PHRASES
@@ -26,17 +27,17 @@ NATIVE = {
 }
 STORY_SHARE, NATIVE_SHARE = 0.35, 0.5
 SUM = re.compile(r"(\d+) ([+x-]) (\d+) =")  # how it begins the answer to a story
-# Pairs of units, larger first, with one of the larger and how many of the smaller it has: pico's
-# own facts. Tasks go from the larger to the smaller unit, so that numbers stay short and whole.
-UNIT_PAIRS: Sequence[tuple[tuple[str, str], tuple[str, str], tuple[str, str], int]] = (
-    (("kilometres", "公里"), ("a kilometre", "一公里"), ("metres", "米"), 1000),
-    (("metres", "米"), ("a metre", "一米"), ("centimetres", "厘米"), 100),
-    (("feet", "英尺"), ("a foot", "一英尺"), ("inches", "英寸"), 12),
-    (("kilograms", "千克"), ("a kilogram", "一千克"), ("grams", "克"), 1000),
-    (("litres", "升"), ("a litre", "一升"), ("millilitres", "毫升"), 1000),
-    (("hours", "小时"), ("an hour", "一小时"), ("minutes", "分钟"), 60),
-    (("minutes", "分钟"), ("a minute", "一分钟"), ("seconds", "秒"), 60),
-    (("days", "天"), ("a day", "一天"), ("hours", "小时"), 24),
+# Pairs of units, larger first: tasks go from the larger to the smaller, so that numbers stay short
+# and whole.
+UNIT_PAIRS: Sequence[tuple[tuple[str, str], tuple[str, str]]] = (
+    (("kilometres", "公里"), ("metres", "米")),
+    (("metres", "米"), ("centimetres", "厘米")),
+    (("feet", "英尺"), ("inches", "英寸")),
+    (("kilograms", "千克"), ("grams", "克")),
+    (("litres", "升"), ("millilitres", "毫升")),
+    (("hours", "小时"), ("minutes", "分钟")),
+    (("minutes", "分钟"), ("seconds", "秒")),
+    (("days", "天"), ("hours", "小时")),
 )
 # World dialogues that need no tool. Sums, units and unknown names would need one.
 WORLD_KINDS = ("question", "courtesy", "question", "question")
@@ -59,7 +60,7 @@ class Task:
         question: what the user asks.
         language: "en" or "zh".
         kind: "calculator", "clock", "convert", "search", "search_calculator",
-            "search_clock", "none" or "failing".
+            "search_clock", "none" or "failing"; "other" for a tool of `agent_other_tools`.
         topic: what it is about; decides the words of the answer.
         calls: one after the other; none for a question that needs no tool.
         answer: a template with the mark {r}, for what the last tool says.
@@ -110,7 +111,27 @@ def wordings(part: str, *keys: str) -> tuple[str, ...]:
         Questions with marks.
     """
     table = UNSEEN if part == "unseen" else PHRASES[part]
-    return tuple(_look_up(table, keys))
+    found = tuple(_look_up(table, keys))
+    return found + _form_wordings(keys) if part == "train" else found
+
+
+# Where the wordings of a kind of task stand among those of the forms.
+FORM_KEYS = {
+    ("calculator",): ("sum",),
+    ("clock",): ("time",),
+    ("convert",): ("measure",),
+    ("search_calculator", "legs"): ("legs",),
+    ("search_calculator", "number"): ("number_plus",),
+    ("search_clock", "capital"): ("capital_time",),
+}
+
+
+def _form_wordings(keys: Sequence[str]) -> tuple[str, ...]:
+    """The wordings in which the same is asked for with forms."""
+    for size in (1, 2):
+        if keys[:size] in FORM_KEYS:
+            return tuple(_look_up(forms.CORE, (*FORM_KEYS[keys[:size]], *keys[size:])))
+    return ()
 
 
 @functools.cache
@@ -156,25 +177,24 @@ def _language(keys: Sequence[str]) -> str:
     return "zh" if "zh" in keys else "en"
 
 
-def think(language: str, tool: str, **slots: object) -> str:
+def think(language: str, tool: str) -> str:
     """The thought before a call."""
-    return PHRASES["thoughts"][language][tool].format(**slots)
+    return PHRASES["thoughts"][language][tool]
 
 
 def calculate(language: str, expression: str) -> Call:
     """The call for a sum."""
-    thought = think(language, "calculator", e=expression)
-    return Call("calculator", {"expression": expression}, thought)
+    return Call("calculator", {"expression": expression}, think(language, "calculator"))
 
 
 def look_at_clock(language: str, city: str) -> Call:
     """The call for the time in a city."""
-    return Call("clock", {"place": city}, think(language, "clock", c=city))
+    return Call("clock", {"place": city}, think(language, "clock"))
 
 
 def find(language: str, name: str) -> Call:
     """The call for an article."""
-    return Call("search", {"query": name}, think(language, "search", x=name))
+    return Call("search", {"query": name}, think(language, "search"))
 
 
 def calculator(drawing: Drawing, language: str) -> Task:
@@ -216,14 +236,14 @@ def clock(drawing: Drawing, language: str) -> Task:
 def convert(drawing: Drawing, language: str) -> Task:
     """A measure in another unit."""
     rng, side = drawing.rng, world.LANGUAGES.index(language)
-    large, one, small, factor = rng.choice(UNIT_PAIRS)
-    value, unit, to = rng.randint(2, 99), large, small
+    unit, to = rng.choice(UNIT_PAIRS)
+    value = rng.randint(2, 99)
     slots = {"v": value, "u": unit[side], "w": to[side]}
     answer = PHRASES["finals"][language]["convert"]
     for mark, text in slots.items():
         answer = answer.replace("{" + mark + "}", str(text))
-    thought = think(language, "convert", f=factor, small=small[side], large=one[side])
-    call = Call("convert", {"value": value, "unit": unit[side], "to": to[side]}, thought)
+    arguments = {"value": value, "unit": unit[side], "to": to[side]}
+    call = Call("convert", arguments, think(language, "convert"))
     question = ask(drawing, ("convert", language), **slots)
     return Task(question, language, "convert", "", (call,), answer)
 
@@ -285,6 +305,16 @@ def failing(drawing: Drawing, language: str) -> Task:
     return Task(question, language, "failing", topic, (call,), answer, expected=(answer,))
 
 
+def other(drawing: Drawing, language: str) -> Task:
+    """Something for one of the tools that only some rows offer."""
+    family = drawing.rng.choice(forms.OTHER_FAMILIES)
+    request, table = forms.request_form(drawing.rng, family, language), forms.WORDINGS["forms"]
+    values = request.steps[0].values
+    arguments = dict(zip(table[family]["fields"], values, strict=True))
+    call = Call(table[family]["names"][0], arguments, think(language, "other"))
+    return Task(request.question, language, "other", family, (call,), request.answer)
+
+
 def none(drawing: Drawing, language: str) -> Task:
     """A question about the known world, or, in training, small talk: no tool is needed."""
     rng = drawing.rng
@@ -311,5 +341,6 @@ MAKERS: Mapping[str, Callable[[Drawing, str], Task]] = {
     "search_calculator": search_calculator,
     "search_clock": search_clock,
     "failing": failing,
+    "other": other,
     "none": none,
 }

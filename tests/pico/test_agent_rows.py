@@ -9,7 +9,8 @@ import pytest
 from course_lib import files
 from course_lib.data import formats, react, react_steps, similarity
 from course_lib.evaluation import agent, agent_tools
-from course_lib.pico import agent_articles, agent_rows, agent_tasks
+from course_lib.pico import agent_articles, agent_other_tools, agent_rows, agent_tasks
+from course_lib.pico import dialogues_forms as forms
 
 FOLDER = files.DATA_DIR / "agent"
 PARTS = ("validation", "unseen", "seen", "new_tools")
@@ -63,10 +64,18 @@ def test_each_part_has_wordings_of_its_own():
     assert not (trained | validation) & unseen
 
 
+def other_tools(language):
+    """The tools that only some rows offer, by name."""
+    made = (agent_other_tools.make_tool(family, language) for family in forms.OTHER_FAMILIES)
+    return {one.spec.name: one for one in made}
+
+
 def test_every_reply_is_a_step_and_every_observation_is_what_the_tool_says(rows, offered):
     calls = 0
     for row in rows:
         messages = row["messages"]
+        language = "zh" if "工具" in messages[0]["content"] else "en"
+        by_name = offered | other_tools(language)
         for message, answer in itertools.pairwise([*messages, {}]):
             if message["role"] != "assistant":
                 continue
@@ -74,11 +83,50 @@ def test_every_reply_is_a_step_and_every_observation_is_what_the_tool_says(rows,
             if isinstance(step, react_steps.Call):
                 told = answer["content"].removeprefix(react.RESULT_MARK).split("\n")[0]
                 told = json.loads(told) if told.startswith('"') else told
-                assert told.startswith(offered[step.tool].run(step.arguments).text)
+                assert told.startswith(by_name[step.tool].run(step.arguments).text)
                 calls += 1
             else:
                 assert isinstance(step, react_steps.FinalAnswer), message["content"]
     assert calls > 300
+
+
+def test_each_call_is_of_a_tool_on_offer_and_half_of_the_rows_offer_just_the_four(rows, offered):
+    n_plain = 0
+    for row in rows:
+        on_offer = {line.split(":")[0] for line in row["messages"][0]["content"].split("\n")[1:]}
+        for message in row["messages"]:
+            if message["role"] == "assistant" and "Action: " in message["content"]:
+                assert react_steps.parse_step(message["content"]).tool in on_offer
+        n_plain += on_offer == set(offered)
+    assert 0.3 < n_plain / len(rows) < 0.7
+
+
+def test_the_three_new_tools_are_never_on_offer_in_training(rows):
+    new = {one.spec.name for one in agent_tools.NEW_TOOLS}
+    assert not new & set(other_tools("en"))
+    for row in rows:
+        system = row["messages"][0]["content"]
+        assert not [name for name in new if f"\n{name}:" in system]
+
+
+def test_a_guarded_row_quotes_every_result_and_asks_again(rows):
+    guarded = [row for row in rows if react.GUARD["en"] in row["messages"][0]["content"]]
+    guarded += [row for row in rows if react.GUARD["zh"] in row["messages"][0]["content"]]
+    assert 0.1 < len(guarded) / len(rows) < 0.3
+    for row in guarded:
+        for message in row["messages"]:
+            if message["content"].startswith(react.RESULT_MARK):
+                quoted, again = message["content"].removeprefix(react.RESULT_MARK).split("\n", 1)
+                assert isinstance(json.loads(quoted), str)
+                assert again.startswith((react.REMINDER["en"], react.REMINDER["zh"]))
+
+
+def test_a_small_tool_refuses_other_arguments_and_says_the_same_each_time():
+    parcel = agent_other_tools.make_tool("parcel", "en")
+    first = parcel.run({"code": "AB-1207"})
+    assert not first.is_error
+    assert first == parcel.run({"code": "AB-1207"})
+    assert parcel.run({"number": 7}).is_error
 
 
 def test_what_is_searched_for_is_invented_and_answered_by_its_article_only(offered):
