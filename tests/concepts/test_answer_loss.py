@@ -40,14 +40,15 @@ def test_tokens_without_a_label_do_not_count():
     assert float(answer_loss.mean_loss(logits, labels)) == pytest.approx(QUARTER)
 
 
-def test_six_tokens_of_picos_answer_cost_what_the_model_says(pico_model, pico_tokenizer):
+def test_picos_answer_and_its_end_cost_what_the_model_says(pico_model, pico_tokenizer):
     messages = [
         {"role": "user", "content": "What is the capital of France?"},
         {"role": "assistant", "content": "It is Paris."},
     ]
     row = masking.encode_row(messages, pico_tokenizer, max_length=64)
     ids, labels = torch.tensor([row.input_ids]), torch.tensor([row.labels])
-    assert sum(label != X for label in row.labels) == 6
+    answer = pico_tokenizer("It is Paris.").input_ids
+    assert sum(label != X for label in row.labels) == len(answer) + 1
     with torch.no_grad():
         output = pico_model(input_ids=ids, labels=labels)
     assert float(answer_loss.mean_loss(output.logits, labels)) == pytest.approx(
