@@ -169,10 +169,12 @@ def load_adapter(
         The peft model in eval mode.
 
     Raises:
-        AdapterError: no adapter there, it is incomplete, or it was trained on another base.
+        AdapterError: no adapter there, it is incomplete, or it was trained on another base; or a
+            part of the base stays on the disk.
     """
     adapter_dir = Path(adapter_dir)
     check_same_base(adapter_dir, base_model)
+    _check_not_on_disk(model, adapter_dir)
     try:
         with quiet_libraries():
             # peft only warns, and fills in random numbers.
@@ -186,6 +188,16 @@ def load_adapter(
             f"Load the base it was trained on, {read_base(adapter_dir)['base_model']}, "
             "or copy the adapter again.",
         ) from error
+
+
+def _check_not_on_disk(model: PreTrainedModel, adapter_dir: Path) -> None:
+    """Refuse layers on the disk: peft would copy their files, whole, into the working folder."""
+    if "disk" in (getattr(model, "hf_device_map", None) or {}).values():
+        raise AdapterError(
+            f"The adapter {adapter_dir} cannot be put on layers that stay on the disk.",
+            "Merge it first, where the model fits (tunebook convert merge), and open the merged "
+            "folder with --offload-folder.",
+        )
 
 
 def check_same_base(adapter_dir: Path, base_model: str) -> None:

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
+from course_lib import files
 from course_lib.chat import generation
 from course_lib.commands import targets
-from course_lib.errors import ModelError
+from course_lib.errors import AdapterError, ModelError
 from course_lib.model import adapters, loading, offload
 
 IDS = torch.arange(10, 90).reshape(2, 40)
@@ -39,16 +40,23 @@ def test_layers_on_the_disk_compute_the_same(pico_model, pico_tokenizer, small):
     assert replies[0] == replies[1]
 
 
-def test_an_adapter_on_it_computes_the_same(small, tmp_path):
-    whole = loading.attach_lora(loading.load_model("pico-chat", 32), r=4, lora_alpha=8)
-    for name, weight in whole.named_parameters():
-        if "lora_B" in name:  # they start at zero: without effect
-            torch.nn.init.normal_(weight, std=0.1)
-    whole.save_pretrained(tmp_path / "adapter")
-    target = targets.Target("pico-chat", tmp_path / "adapter", 32, offload=small)
-    model, _ = targets.open_target(target)
-    assert layers_on_disk(model.get_base_model())
-    assert adapters.compare_logits(model, whole.eval(), IDS) == 0
+def test_an_adapter_is_refused_and_nothing_is_copied_anywhere(small, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    adapter = files.DATA_DIR / "adapters" / "ada"
+    target = targets.Target("pico-chat", adapter, 32, offload=small)
+    with pytest.raises(AdapterError, match="layers that stay on the disk") as caught:
+        targets.open_target(target)
+    assert "tunebook convert merge" in caught.value.next_step
+    assert not list((tmp_path / "here").iterdir())
+
+
+def test_an_adapter_on_a_model_that_fits_computes_the_same(tmp_path):
+    adapter = files.DATA_DIR / "adapters" / "ada"
+    free = offload.Offload(tmp_path / "rest")
+    model, _ = targets.open_target(targets.Target("pico-chat", adapter, 32, offload=free))
+    plain, _ = targets.open_target(targets.Target("pico-chat", adapter, 32))
+    assert adapters.compare_logits(model, plain, IDS) == 0
 
 
 def test_where_all_fits_nothing_is_moved(pico_model, tmp_path):
