@@ -1,6 +1,7 @@
 """Figures of where memory goes, legible on light and dark pages."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from course_lib import files
@@ -21,6 +22,9 @@ COLORS = {  # of parts of memory, far apart for colour-blind eyes too, on white 
     "logits": "#c98bb9",
     "room": "#9aa0a6",
 }
+RECORDED_RUNS = files.REPO_DIR / "benchmarks" / "results" / "gpu.jsonl"
+SIZE_COLUMNS = ("model", "tokens", "packs", "optim")
+RUN_COLUMNS = (*SIZE_COLUMNS, "step_ms", "allocated_gib", "gpu", "date")
 MOST_DEVICES = 8  # more would be too small to read
 
 
@@ -147,3 +151,20 @@ def _frame(axes: Any) -> None:
     for spine in axes.spines.values():
         spine.set_color(TEXT_COLOR)
         spine.set_alpha(0.5)
+
+
+def recorded_runs(path: Path = RECORDED_RUNS) -> list[dict[str, Any]]:
+    """Our own training steps as measured on a GPU, the newest of each size.
+
+    Args:
+        path: JSON lines that `python -m benchmarks.gpu` wrote.
+
+    Returns:
+        Model, tokens of a row, rows, optimizer, milliseconds of a step, GiB at the peak, GPU, date.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    ours = [run for run in files.read_jsonl(path) if run["arm"] == "tunebook"]
+    newest = {tuple(run[name] for name in SIZE_COLUMNS): run for run in ours}
+    return [{name: run[name] for name in RUN_COLUMNS} for run in newest.values()]

@@ -2,6 +2,7 @@
 
 import pytest
 
+from course_lib import files
 from course_lib.concepts import zero
 from course_lib.errors import DataError
 from course_lib.model import estimate, fitting, shapes
@@ -66,3 +67,23 @@ def test_nothing_to_draw_is_said():
     for stages in ({}, {"a": []}, {"a": devices, "b": devices[:1]}):
         with pytest.raises(DataError, match="nothing to draw"):
             figures_memory.zero_devices(stages)
+
+
+def test_of_recorded_runs_the_newest_of_each_size_is_shown_and_only_ours(tmp_path):
+    run = {
+        "arm": "tunebook", "model": "7b", "tokens": 512, "packs": 1, "optim": "adamw",
+        "allocated_gib": 6.4, "gpu": "G", "date": "2026-01-01",
+    }  # fmt: skip
+    runs = [
+        run | {"step_ms": 80.0},
+        run | {"arm": "liger", "step_ms": 1.0},
+        run | {"step_ms": 64.0},
+    ]
+    files.write_jsonl(tmp_path / "gpu.jsonl", runs)
+    (shown,) = figures_memory.recorded_runs(tmp_path / "gpu.jsonl")
+    assert shown["step_ms"] == 64.0
+    assert "arm" not in shown
+
+
+def test_the_recorded_runs_of_the_course_have_both_models():
+    assert {run["model"] for run in figures_memory.recorded_runs()} == {"7b", "1.8b"}
