@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from course_lib.homework import tables
 from course_lib.homework.likeness import AlikeAnswer, Pair
+from course_lib.homework.page import write_page
 from course_lib.teaching import markdown
 
 MOST_PAIRS = 50
@@ -19,25 +20,13 @@ HOW = (
     "What few others have counts more. The share says how much of the rest two answers have in "
     "common. Shared lines are marked with a bar."
 )
-PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{title}</title>
-<style>
-:root {{ color-scheme: light dark; }}
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 90em; margin: 2em auto; padding: 0 1em; }}
-table {{ border-collapse: collapse; }} td, th {{ border-bottom: 1px solid; padding: 4px 12px;
-  text-align: left; vertical-align: top; }}
-.caution {{ border: 3px solid; padding: 8px; font-weight: bold; }}
-.sides {{ display: grid; grid-template-columns: 1fr 1fr; gap: 1em; }}
-pre {{ overflow-x: auto; border: 1px solid; padding: 8px; margin: 0; }}
-pre span {{ display: block; border-left: 4px solid transparent; padding-left: 6px;
-  min-height: 1.5em; white-space: pre-wrap; }}
-pre span.shared {{ border-left-color: currentcolor; background: #8883; }}
-</style>
-<h1>{title}</h1>
-{body}
-</html>
-"""
+STYLE = """.caution { border: 3px solid; padding: 8px; font-weight: bold; }
+.sides { display: grid; grid-template-columns: 1fr 1fr; gap: 1em; }
+pre { overflow-x: auto; border: 1px solid; padding: 8px; margin: 0; }
+pre span { display: block; border-left: 4px solid transparent; padding-left: 6px;
+  min-height: 1.5em; white-space: pre-wrap; }
+pre span.shared { border-left-color: currentcolor; background: #8883; }"""
+WIDTH = 90  # em
 
 
 def make_page(lesson: str, pairs: Sequence[Pair], answers: Mapping[str, Mapping[str, str]]) -> str:
@@ -56,9 +45,8 @@ def make_page(lesson: str, pairs: Sequence[Pair], answers: Mapping[str, Mapping[
         names = " and ".join(_text(name) for name in pair.students)
         parts.append(f'<h2 id="pair{number}">{number}. {names}</h2>')
         parts += [_answer(pair, answer, answers) for answer in pair.answers]
-    return PAGE.format(
-        title=f"Homework {_text(lesson)}: submissions that are alike", body="\n".join(parts)
-    )
+    title = f"Homework {_text(lesson)}: submissions that are alike"
+    return write_page(title, "\n".join(parts), STYLE, WIDTH)
 
 
 def _overview(pairs: Sequence[Pair], students: int) -> str:

@@ -14,6 +14,7 @@ from course_lib.files import write_atomic
 from course_lib.homework import tables, verdict
 from course_lib.homework.cohort import Cohort
 from course_lib.homework.grade import Result, safe_name
+from course_lib.homework.page import write_page
 from course_lib.teaching import markdown
 
 NOT_ISOLATED = "NOT ISOLATED: submissions were run with access to this machine."
@@ -23,21 +24,9 @@ SIDES = {  # of a trained run: what is told of it
     "measured": "measured here",
     "hidden": "measured here, other questions",
 }
-PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{title}</title>
-<style>
-:root {{ color-scheme: light dark; }}
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em; }}
-table {{ border-collapse: collapse; }} td, th {{ border-bottom: 1px solid; padding: 4px 12px;
-  text-align: left; vertical-align: top; }}
-pre {{ overflow-x: auto; border: 1px solid; padding: 8px; }}
-.warning {{ border: 3px solid; padding: 8px; font-weight: bold; }}
-</style>
-<h1>{title}</h1>
-{body}
-</html>
-"""
+STYLE = """pre { overflow-x: auto; border: 1px solid; padding: 8px; }
+.warning { border: 3px solid; padding: 8px; font-weight: bold; }"""
+WIDTH = 60  # em
 
 
 def write_reports(cohort: Cohort, results: Sequence[Result], out_dir: Path) -> list[Path]:
@@ -223,4 +212,5 @@ def _text(text: str) -> str:
 
 
 def _page(title: str, parts: Sequence[str]) -> str:
-    return PAGE.format(title=_text(title), body="\n".join(part for part in parts if part))
+    body = "\n".join(part for part in parts if part)
+    return write_page(_text(title), body, STYLE, WIDTH)
