@@ -13,7 +13,7 @@ from course_lib.chat import tools
 from course_lib.data import tool_specs
 from course_lib.pico import dialogues_forms as forms
 
-TYPES = {True: ("integer", int), False: ("string", str)}  # of a number, of a text
+PYTHON_TYPES = {"integer": int, "string": str}  # by JSON type
 
 
 @functools.cache
@@ -24,16 +24,15 @@ def make_tool(family: str, language: str) -> tools.Tool:
         family: one of `dialogues_forms.OTHER_FAMILIES`.
         language: of its results.
     """
-    table = forms.WORDINGS["forms"][family]
-    types = {name: TYPES[kind in forms.NUMBER_KINDS] for name, kind in table["fields"].items()}
+    table, types = forms.WORDINGS["forms"][family], forms.field_types(family)
     schema = {
         "type": "object",
-        "properties": {name: {"type": kind} for name, (kind, _) in types.items()},
+        "properties": {name: {"type": kind} for name, kind in types.items()},
         "required": list(types),
     }
     about = table["about"]
     spec = tool_specs.ToolSpec(table["names"][0], about["en"][0], schema, about["zh"][0])
     strict = pydantic.ConfigDict(extra="forbid", strict=True)
-    fields: dict[str, Any] = {name: (kind, ...) for name, (_, kind) in types.items()}
+    fields: dict[str, Any] = {name: (PYTHON_TYPES[kind], ...) for name, kind in types.items()}
     model = pydantic.create_model(spec.name, __config__=strict, **fields)
     return tools.Tool(spec, lambda **values: forms.result_of(family, values, language), model)

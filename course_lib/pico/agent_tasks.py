@@ -28,17 +28,8 @@ NATIVE = {
 STORY_SHARE, NATIVE_SHARE = 0.35, 0.5
 SUM = re.compile(r"(\d+) ([+x-]) (\d+) =")  # how it begins the answer to a story
 # Pairs of units, larger first: tasks go from the larger to the smaller, so that numbers stay short
-# and whole.
-UNIT_PAIRS: Sequence[tuple[tuple[str, str], tuple[str, str]]] = (
-    (("kilometres", "公里"), ("metres", "米")),
-    (("metres", "米"), ("centimetres", "厘米")),
-    (("feet", "英尺"), ("inches", "英寸")),
-    (("kilograms", "千克"), ("grams", "克")),
-    (("litres", "升"), ("millilitres", "毫升")),
-    (("hours", "小时"), ("minutes", "分钟")),
-    (("minutes", "分钟"), ("seconds", "秒")),
-    (("days", "天"), ("hours", "小时")),
-)
+# and whole. The last two of the forms' pairs are not asked.
+UNIT_PAIRS = tuple((large, small) for large, small, _ in forms.UNITS[:8])
 # World dialogues that need no tool. Sums, units and unknown names would need one.
 WORLD_KINDS = ("question", "courtesy", "question", "question")
 

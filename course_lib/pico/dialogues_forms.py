@@ -363,13 +363,19 @@ def _draw_form(rng: random.Random, family: str, language: str) -> Form:
         is_number = {fields[0]} if family == "measure" else set()
         types = {name: "number" if name in is_number else "string" for name in fields}
     else:
-        table = WORDINGS["forms"][family]
-        types = {
-            name: "integer" if kind in NUMBER_KINDS else "string"
-            for name, kind in table["fields"].items()
-        }
+        table, types = WORDINGS["forms"][family], field_types(family)
     about = rng.choice(table["about"][language])
     return Form(family, rng.choice(table["names"]), about, types)
+
+
+def field_types(family: str) -> dict[str, str]:
+    """The fields of a small form with their JSON types.
+
+    Args:
+        family: one of `OTHER_FAMILIES`.
+    """
+    fields = WORDINGS["forms"][family]["fields"]
+    return {name: "integer" if kind in NUMBER_KINDS else "string" for name, kind in fields.items()}
 
 
 def fill_in(form: Form, values: Sequence[Any], shape: str) -> str:
