@@ -1,4 +1,4 @@
-"""Models of random weights and real shapes, for `gpu`: written as NF4 checkpoints."""
+"""Models of random weights and real shapes, for `gpu` and `full_gpu`: written as checkpoints."""
 
 import json
 from pathlib import Path
@@ -13,20 +13,21 @@ SHAPES: dict[str, dict[str, int]] = {
 }
 
 
-def write_checkpoint(name: str, folder: Path) -> Path:
-    """Write an NF4 model of random weights, layer by layer; what is there is kept.
+def write_checkpoint(name: str, folder: Path, bits: int = 4) -> Path:
+    """Write a model of random weights, layer by layer; what is there is kept.
 
     Args:
         name: a key of `SHAPES`.
         folder: where checkpoints are kept.
+        bits: 4 for NF4, 16 for bf16.
 
     Returns:
         Its folder.
     """
     from safetensors.torch import save_file
-    from transformers import BitsAndBytesConfig, LlamaForCausalLM
+    from transformers import LlamaForCausalLM
 
-    path = folder / f"random-{name}"
+    path = folder / (f"random-{name}" if bits == 4 else f"random-{name}-bf16")
     if (path / "config.json").is_file():
         return path
     path.mkdir(parents=True)
@@ -34,21 +35,28 @@ def write_checkpoint(name: str, folder: Path) -> Path:
         skeleton = LlamaForCausalLM(llama_config(name))
     index = {}
     for number, weights in enumerate(_by_layer(skeleton).values()):
-        state = {key: value for w in weights for key, value in _random(*w).items()}
+        state = {key: value for w in weights for key, value in _random(*w, bits).items()}
         save_file(state, path / f"part-{number}.safetensors", metadata={"format": "pt"})
         index |= dict.fromkeys(state, f"part-{number}.safetensors")
     text = json.dumps({"metadata": {}, "weight_map": index})
     (path / "model.safetensors.index.json").write_text(text, encoding="utf-8")
     config = llama_config(name)
-    config.quantization_config = BitsAndBytesConfig(
+    if bits == 4:
+        config.quantization_config = _nf4()
+    _write_tokenizer(name, path)
+    config.save_pretrained(path)
+    return path
+
+
+def _nf4() -> Any:
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=torch.bfloat16,
     )
-    _write_tokenizer(name, path)
-    config.save_pretrained(path)
-    return path
 
 
 def llama_config(name: str) -> Any:
@@ -78,16 +86,16 @@ def _by_layer(model: torch.nn.Module) -> dict[str, list[tuple[str, torch.Size]]]
     return parts
 
 
-def _random(key: str, shape: torch.Size) -> dict[str, torch.Tensor]:
+def _random(key: str, shape: torch.Size, bits: int) -> dict[str, torch.Tensor]:
     """A weight as a checkpoint holds it: bf16, or NF4 with its scales."""
-    import bitsandbytes
-
     if len(shape) == 1:
         return {key: torch.ones(shape, dtype=torch.bfloat16)}
     device = "cuda" if torch.cuda.is_available() else "cpu"
     weight = torch.empty(shape, device=device, dtype=torch.bfloat16).normal_(0, 0.02)
-    if not key.endswith("_proj.weight"):
+    if bits == 16 or not key.endswith("_proj.weight"):
         return {key: weight.cpu()}
+    import bitsandbytes
+
     packed, state = bitsandbytes.functional.quantize_4bit(
         weight, quant_type="nf4", compress_statistics=True, blocksize=64
     )
@@ -97,10 +105,11 @@ def _random(key: str, shape: torch.Size) -> dict[str, torch.Tensor]:
 
 def _write_tokenizer(name: str, path: Path) -> None:
     """Some trainers want one, although rows are token ids here."""
-    from tokenizers import Tokenizer, models
+    from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
     words = {f"t{i}": i for i in range(SHAPES[name]["words"])}
     roles = {"unk_token": "t0", "pad_token": "t0", "eos_token": "t2"}
     made = Tokenizer(models.WordLevel(words, unk_token="t0"))  # noqa: S106 (a word, no secret)
+    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     PreTrainedTokenizerFast(tokenizer_object=made, **roles).save_pretrained(path)

@@ -100,7 +100,9 @@ def _train(
     job = dataclasses.replace(prepare(config, run_dir, spread), notes=tuple(filter(None, notes)))
     clock = callbacks.Clock()
     with quiet_libraries(), shortage.explained(config, spread):
-        arguments = _arguments(job)  # joins the other processes; ZeRO-3 loads in pieces after it
+        arguments = make_arguments(
+            job
+        )  # joins the other processes; ZeRO-3 loads in pieces after it
         model = build_model(config, spread)
         start = _open_run(job, arguments)
         with endings.errors_logged(run_dir, spread):
@@ -218,7 +220,7 @@ def build_trainer(
     _forget_exceptions()
     trainer = WholeCheckpointTrainer(
         model=model,
-        args=arguments or _arguments(job),
+        args=arguments or make_arguments(job),
         train_dataset=job.data.packs,
         data_collator=lambda packs: collate(packs, job.tokenizer.pad_token_id),
     )
@@ -260,7 +262,12 @@ def collate(packs: Sequence[packing.Pack], pad_token_id: int) -> dict[str, torch
     return {k: torch.tensor(v) for k, v in packing.pad_packs(packs, pad_token_id).items()}
 
 
-def _arguments(job: Job) -> TrainingArguments:
+def make_arguments(job: Job) -> TrainingArguments:
+    """What transformers' Trainer is told; where several processes train, this joins them.
+
+    Args:
+        job: the run.
+    """
     config = job.config
     on_gpu = torch.cuda.is_available()
     return TrainingArguments(

@@ -185,7 +185,7 @@ def be_worker(rank: int, job_dir: Path) -> NoReturn:
     try:
         check_devices(how, torch.cuda.device_count())
         load_deepspeed(how)
-        _meet(how)
+        meet(how)
         result = run.train(config, run_dir, job["resume"], how, job.get("note", ""))
         report = {
             "adapter": result.adapter_dir.name,
@@ -203,8 +203,14 @@ def be_worker(rank: int, job_dir: Path) -> NoReturn:
     os._exit("message" in report)  # at once: no library waits for workers that are gone
 
 
-def _meet(how: Spread) -> None:
-    """ZeRO-3 loads the model in pieces, so the others must be there by then; on GPUs they are."""
+def meet(how: Spread) -> None:
+    """Meet the others, if ZeRO needs that now; on GPUs they meet when the Trainer is told of them.
+
+    ZeRO-3 loads the model in pieces, so all must be there by then.
+
+    Args:
+        how: the spread.
+    """
     if how.deepspeed and not torch.cuda.is_available():
         import deepspeed
 
