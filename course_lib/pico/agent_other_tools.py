@@ -12,6 +12,7 @@ import pydantic
 from course_lib.chat import tools
 from course_lib.data import tool_specs
 from course_lib.pico import dialogues_forms as forms
+from course_lib.pico import form_tables
 
 PYTHON_TYPES = {"integer": int, "string": str}  # by JSON type
 
@@ -24,7 +25,7 @@ def make_tool(family: str, language: str) -> tools.Tool:
         family: one of `dialogues_forms.OTHER_FAMILIES`.
         language: of its results.
     """
-    table, types = forms.WORDINGS["forms"][family], forms.field_types(family)
+    table, types = forms.SMALL_FORMS[family], form_tables.field_types(family)
     schema = {
         "type": "object",
         "properties": {name: {"type": kind} for name, kind in types.items()},

@@ -299,7 +299,7 @@ def failing(drawing: Drawing, language: str) -> Task:
 def other(drawing: Drawing, language: str) -> Task:
     """Something for one of the tools that only some rows offer."""
     family = drawing.rng.choice(forms.OTHER_FAMILIES)
-    request, table = forms.request_form(drawing.rng, family, language), forms.WORDINGS["forms"]
+    request, table = forms.request_form(drawing.rng, family, language), forms.SMALL_FORMS
     values = request.steps[0].values
     arguments = dict(zip(table[family]["fields"], values, strict=True))
     call = Call(table[family]["names"][0], arguments, think(language, "other"))

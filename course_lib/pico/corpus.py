@@ -30,7 +30,7 @@ DIALOGUE_KINDS: dict[str, tuple[Maker, float]] = {
     "more": (facts.more, 1.5),
     "switch_language": (facts.switch_language, 2),
     "unknown_name": (facts.unknown_name, 2.5),
-    "numbers": (numbers.dialogue, 15),
+    "numbers": (numbers.dialogue, 17),
     "identity": (people.identity, 5),
     "near_identity": (people.near_identity, 5),
     "persona": (people.persona, 4),
@@ -48,7 +48,7 @@ DIALOGUE_KINDS: dict[str, tuple[Maker, float]] = {
     "how_to": (more.how_to, 1),
     "course_word": (more.course_word, 1),
     "story": (more.tell_story, 2.5),
-    "form": (forms.dialogue, 18),
+    "form": (forms.dialogue, 25),
 }
 # In a long dialogue nobody gets a second name and no system prompt comes in between.
 LONG_KINDS = (

@@ -14,18 +14,17 @@ from typing import Any
 from course_lib.pico import dialogues_facts as facts
 from course_lib.pico import dialogues_numbers as numbers
 from course_lib.pico import dialogues_text as text_skills
-from course_lib.pico import grammar, names, talk, wording, world
+from course_lib.pico import form_tables, grammar, names, talk, wording, world
 from course_lib.pico.talk import Message
 
-WORDINGS = talk.read_phrases("forms")
-FAMILIES = talk.read_phrases("form_families")
-CORE = WORDINGS["core"]
+FAMILIES = form_tables.FAMILIES
+CORE = form_tables.WORDINGS["core"]
+SMALL_FORMS = form_tables.small_forms()
 FAMILY_NAMES = ("sum", "time", "measure", "lookup")
-OTHER_FAMILIES = tuple(WORDINGS["forms"])
+OTHER_FAMILIES = tuple(SMALL_FORMS)
 OPERATIONS = ("+", "-", "x", "/")
 REPLY_SHAPES = ("line", "line", "json", "fields")
 MOST_OFFERED = 5
-NUMBER_KINDS = frozenset({"number", "small"})
 # Pairs of units, larger first, and how many of the smaller one of the larger has.
 UNITS: Sequence[tuple[tuple[str, str], tuple[str, str], int]] = (
     (("kilometres", "公里"), ("metres", "米"), 1000),
@@ -86,13 +85,20 @@ def _request_sum(rng: random.Random, language: str) -> Request:
     a, b = _draw_terms(rng, sign)
     if rng.random() < 0.06:
         return _request_by_zero(rng, language)
-    asks = CORE["sum"][language][sign]
-    if sign != "/" and rng.random() < 0.3:
-        asks = numbers.PHRASES["ask"][language][sign]
     expression, result = f"{a} {sign} {b}", a // b if sign == "/" else numbers.compute(sign, a, b)
     answer = talk.say(rng, FAMILIES["sum"]["answers"][language], e=expression, r=result)
     steps = (Step("sum", (expression,), str(result)),)
-    return Request(talk.say(rng, asks, a=a, b=b), steps, answer)
+    return Request(_ask_sum(rng, language, sign, a, b), steps, answer)
+
+
+def _ask_sum(rng: random.Random, language: str, sign: str, a: int, b: int) -> str:
+    """Mostly told in a sentence: which sign is meant has to be understood."""
+    draw = rng.random()
+    if draw < 0.6:
+        return numbers.tell_sum(rng, language, sign, a, b)
+    is_plain = draw < 0.75 and sign != "/"
+    asks = numbers.PHRASES["ask"] if is_plain else CORE["sum"]
+    return talk.say(rng, asks[language][sign], a=a, b=b)
 
 
 def _draw_terms(rng: random.Random, sign: str) -> tuple[int, int]:
@@ -110,7 +116,7 @@ def _draw_terms(rng: random.Random, sign: str) -> tuple[int, int]:
 
 def _request_by_zero(rng: random.Random, language: str) -> Request:
     phrases, number = FAMILIES["sum"]["by_zero"], rng.randint(2, 99)
-    question = talk.say(rng, CORE["sum"][language]["/"], a=number, b=0)
+    question = _ask_sum(rng, language, "/", number, 0)
     step = Step("sum", (f"{number} / 0",), rng.choice(phrases["results"][language]))
     return Request(question, (step,), rng.choice(phrases["answers"][language]))
 
@@ -146,7 +152,7 @@ def _request_measure(rng: random.Random, language: str) -> Request:
 
 def _request_lookup(rng: random.Random, language: str) -> Request:
     """Something about a name that nobody knows."""
-    relation = rng.choice([r for r in facts.relations_with_kind() if r.statements[language]])
+    relation = _pick_relation(rng, language)
     fact = _made_up(rng, relation, language)
     name = fact.subject[language]
     question = wording.ask(rng, relation, fact, language)
@@ -162,6 +168,12 @@ def _request_lookup(rng: random.Random, language: str) -> Request:
         pair = rng.sample((answer, other), 2)
         step = Step("lookup", (name,), grammar.sentences(pair, language))
     return Request(question, (step,), answer)
+
+
+def _pick_relation(rng: random.Random, language: str) -> world.Relation:
+    """A relation of things with names; one with many wordings comes more often."""
+    found = [r for r in facts.relations_with_kind() if r.statements[language]]
+    return rng.choices(found, [len(r.questions[language]) for r in found])[0]
 
 
 def _made_up(rng: random.Random, relation: world.Relation, language: str) -> world.Fact:
@@ -230,7 +242,7 @@ def request_form(rng: random.Random, family: str, language: str) -> Request:
     Returns:
         The request, with one step.
     """
-    form = WORDINGS["forms"][family]
+    form = SMALL_FORMS[family]
     values = {field: draw_value(rng, kind, language) for field, kind in form["fields"].items()}
     result = result_of(family, values, language)
     question = talk.say(rng, form["asks"][language], **values)
@@ -248,7 +260,7 @@ def result_of(family: str, values: Mapping[str, Any], language: str) -> str:
         language: "en" or "zh".
     """
     rng = random.Random(f"{family} {sorted(values.items())}")
-    return str(draw_value(rng, WORDINGS["forms"][family]["result"], language))
+    return str(draw_value(rng, SMALL_FORMS[family]["result"], language))
 
 
 def draw_value(rng: random.Random, kind: str, language: str) -> str | int:
@@ -304,12 +316,12 @@ def _request_nothing(rng: random.Random, language: str) -> Request:
 _SMALL_TALK = (facts.describe, facts.yes_or_no)
 # Each kind of request with its weight.
 REQUESTS: Sequence[tuple[Callable[[random.Random, str], Request], float]] = (
-    (_request_sum, 10),
-    (_request_time, 8),
-    (_request_measure, 8),
-    (_request_lookup, 20),
-    (_request_chain, 16),
-    (_request_other, 30),
+    (_request_sum, 15),
+    (_request_time, 6),
+    (_request_measure, 6),
+    (_request_lookup, 22),
+    (_request_chain, 15),
+    (_request_other, 27),
     (_request_nothing, 18),
 )
 _MAKERS, _WEIGHTS = zip(*REQUESTS, strict=True)
@@ -363,19 +375,9 @@ def _draw_form(rng: random.Random, family: str, language: str) -> Form:
         is_number = {fields[0]} if family == "measure" else set()
         types = {name: "number" if name in is_number else "string" for name in fields}
     else:
-        table, types = WORDINGS["forms"][family], field_types(family)
+        table, types = SMALL_FORMS[family], form_tables.field_types(family)
     about = rng.choice(table["about"][language])
     return Form(family, rng.choice(table["names"]), about, types)
-
-
-def field_types(family: str) -> dict[str, str]:
-    """The fields of a small form with their JSON types.
-
-    Args:
-        family: one of `OTHER_FAMILIES`.
-    """
-    fields = WORDINGS["forms"][family]["fields"]
-    return {name: "integer" if kind in NUMBER_KINDS else "string" for name, kind in fields.items()}
 
 
 def fill_in(form: Form, values: Sequence[Any], shape: str) -> str:

@@ -60,7 +60,7 @@ def test_what_stands_in_a_form_was_said_before():
 def test_no_mark_of_lesson_05_and_none_of_its_new_tools_occurs():
     text = "\n".join(message["content"] for dialogue in drawn(1500, seed=2) for message in dialogue)
     assert not [mark for mark in LESSON_MARKS if mark in text]
-    names = {name for form in forms.WORDINGS["forms"].values() for name in form["names"]}
+    names = {name for form in forms.SMALL_FORMS.values() for name in form["names"]}
     assert not names & {"weather", "price", "phone"}
 
 
@@ -105,7 +105,7 @@ def test_a_sum_in_a_form_gives_its_result():
 
 @pytest.mark.parametrize("family", forms.OTHER_FAMILIES)
 def test_each_small_form_can_be_asked_for_in_both_languages(family):
-    rng, form = random.Random(5), forms.WORDINGS["forms"][family]
+    rng, form = random.Random(5), forms.SMALL_FORMS[family]
     for language in ("en", "zh"):
         for _ in range(20):
             request = forms.request_form(rng, family, language)

@@ -159,3 +159,12 @@ def test_more_about_tells_another_fact_of_the_same_subject():
 def test_more_about_is_empty_when_nothing_more_is_known():
     days = WORLD.relations["day_after"]
     assert wording.more_about(random.Random(0), days, days.facts[0], "en") == ""
+
+
+@pytest.mark.parametrize("language", world.LANGUAGES)
+def test_no_longer_message_is_a_wording_of_its_own(language):
+    carriers = wording.FRAMES["noun_phrase_carriers"][language]
+    for relation in WORLD.relations.values():
+        own = {wording.normalize(w) for w in wording.training_wordings(relation, language)}
+        long = {wording.normalize(w) for w in wording.expand_frames(relation, language, carriers)}
+        assert own.isdisjoint(long), relation.name  # its pairs would be kept back in one place only
