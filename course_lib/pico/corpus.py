@@ -21,7 +21,7 @@ Maker = Callable[[random.Random, str], list[Message]]
 # Each kind of dialogue with its weight. Facts carry the world; numbers are what a small model
 # learns slowest, so they come second.
 DIALOGUE_KINDS: dict[str, tuple[Maker, float]] = {
-    "question": (facts.question, 46),
+    "question": (facts.question, 52),
     "style": (facts.styled, 10),
     "follow_up": (facts.follow_up, 10),
     "yes_or_no": (facts.yes_or_no, 4),
@@ -48,7 +48,7 @@ DIALOGUE_KINDS: dict[str, tuple[Maker, float]] = {
     "how_to": (more.how_to, 1),
     "course_word": (more.course_word, 1),
     "story": (more.tell_story, 2.5),
-    "form": (forms.dialogue, 25),
+    "form": (forms.dialogue, 30),
 }
 # In a long dialogue nobody gets a second name and no system prompt comes in between.
 LONG_KINDS = (

@@ -5,7 +5,6 @@ forms that it reads about in the system message only. No format of lesson 05 occ
 """
 
 import functools
-import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,9 @@ from typing import Any
 from course_lib.pico import dialogues_facts as facts
 from course_lib.pico import dialogues_numbers as numbers
 from course_lib.pico import dialogues_text as text_skills
+from course_lib.pico import form_replies as replies
 from course_lib.pico import form_tables, grammar, names, talk, wording, world
+from course_lib.pico.form_replies import Form
 from course_lib.pico.talk import Message
 
 FAMILIES = form_tables.FAMILIES
@@ -23,7 +24,6 @@ SMALL_FORMS = form_tables.small_forms()
 FAMILY_NAMES = ("sum", "time", "measure", "lookup")
 OTHER_FAMILIES = tuple(SMALL_FORMS)
 OPERATIONS = ("+", "-", "x", "/")
-REPLY_SHAPES = ("line", "line", "json", "fields")
 MOST_OFFERED = 5
 # Pairs of units, larger first, and how many of the smaller one of the larger has.
 UNITS: Sequence[tuple[tuple[str, str], tuple[str, str], int]] = (
@@ -38,28 +38,6 @@ UNITS: Sequence[tuple[tuple[str, str], tuple[str, str], int]] = (
     (("weeks", "周"), ("days", "天"), 7),
     (("centimetres", "厘米"), ("millimetres", "毫米"), 10),
 )
-
-
-@dataclass(frozen=True)
-class Form:
-    """A form on offer.
-
-    Attributes:
-        family: which it is; a dialogue offers no two of one family.
-        name: as this dialogue calls it.
-        about: what it is for.
-        fields: the name of each field with its JSON type.
-    """
-
-    family: str
-    name: str
-    about: str
-    fields: Mapping[str, str]
-
-    def describe(self) -> str:
-        """Its line in the system message."""
-        inside = ", ".join(f'"{name}": {kind}' for name, kind in self.fields.items())
-        return f"{self.name}: {self.about} {{{inside}}}"
 
 
 @dataclass(frozen=True)
@@ -340,16 +318,18 @@ def dialogue(rng: random.Random, language: str) -> list[Message]:
     count = rng.choice((1, 1, 2))
     requests = [rng.choices(_MAKERS, _WEIGHTS)[0](rng, language) for _ in range(count)]
     forms = _offer(rng, language, [step.family for one in requests for step in one.steps])
-    shape = rng.choice(REPLY_SHAPES)
-    opening = rng.choice(FAMILIES["offers"][shape][language])
-    messages = [talk.system("\n".join([opening, *(form.describe() for form in forms.values())]))]
+    style = replies.draw_style(rng, language)
+    offer = [replies.announce(rng, style), *(form.describe() for form in forms.values())]
+    messages = [talk.system("\n".join(offer))]
     result_mark = rng.choice(FAMILIES["results"][language])
     for request in requests:
         messages.append(talk.user(request.question))
         for step in request.steps:
-            messages.append(talk.assistant(fill_in(forms[step.family], step.values, shape)))
+            thought = replies.think(rng, step.family, language)
+            reply = replies.fill_in(forms[step.family], step.values, style, thought)
+            messages.append(talk.assistant(reply))
             messages.append(talk.user(result_mark + step.result))
-        messages.append(talk.assistant(request.answer))
+        messages.append(talk.assistant(replies.finish(request.answer, style)))
     return messages
 
 
@@ -378,22 +358,3 @@ def _draw_form(rng: random.Random, family: str, language: str) -> Form:
         table, types = SMALL_FORMS[family], form_tables.field_types(family)
     about = rng.choice(table["about"][language])
     return Form(family, rng.choice(table["names"]), about, types)
-
-
-def fill_in(form: Form, values: Sequence[Any], shape: str) -> str:
-    """A filled-in form.
-
-    Args:
-        form: with its fields.
-        values: one for each field.
-        shape: "line" (name, then JSON), "json" (all in one object) or "fields" (a line each).
-
-    Returns:
-        The text of a reply.
-    """
-    fields = dict(zip(form.fields, values, strict=True))
-    if shape == "fields":
-        return "\n".join([form.name, *(f"{name}: {value}" for name, value in fields.items())])
-    if shape == "json":
-        return json.dumps({"form": form.name, **fields}, ensure_ascii=False)
-    return f"{form.name} {json.dumps(fields, ensure_ascii=False)}"

@@ -51,15 +51,8 @@ def _attribute(number: int, noun: str, told: str, kind: str, result: str) -> dic
         "fields": {field: kind},
         "result": result,
         "about": {
-            language: _filled(
-                [
-                    text.replace("{kind}", word)
-                    for text in table["about"][language]
-                    for word in words
-                ],
-                slots[language],
-            )
-            for language, words in about["kind"].items()
+            code: _filled(table["about"][code], slots[code] | {"{kind}": word})
+            for code, word in about["kind"].items()
         },
         "asks": {code: _filled(table["asks"][code], slots[code]) for code in world.LANGUAGES},
         "answers": {code: _filled(table["answers"][code], slots[code]) for code in world.LANGUAGES},

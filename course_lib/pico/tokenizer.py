@@ -4,8 +4,11 @@ Every text can be written, since single bytes are tokens. Chinese characters and
 alone, so that a name or a number is copied sign by sign and never hidden in a rare token.
 """
 
+import json
 import re
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice, pairwise
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
@@ -17,6 +20,8 @@ SPECIAL_TOKENS = (PAD, END_OF_TEXT, START_TURN, END_TURN)  # ids 0 to 3
 CONTEXT_TOKENS = 1024
 # A pair of tokens must be met this often to become one token; must-have texts are shown more often.
 MIN_FREQUENCY = 8
+BLANK = "Ġ"  # how byte-level BPE writes a blank
+BLANK_SHARE = 0.25  # of the tokens: a word's first token together with the blank before it
 SIGN_COPIES, LINE_COPIES, WORD_COPIES = 12, 400, 2000
 
 CHAT_TEMPLATE = (
@@ -41,15 +46,15 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 6144) -> PreTrainedT
     Returns:
         A tokenizer with the chat template; pads on the left, for generation in batches.
     """
+    shown = list(_with_must_haves(texts))
+    plain = _train_without_blanks(shown, round(vocab_size * (1 - BLANK_SHARE)))
+    return wrap(_join_blanks(plain, shown, vocab_size))
+
+
+def _train_without_blanks(texts: Sequence[str], vocab_size: int) -> Tokenizer:
+    """Tokens as they are learned where each blank is a piece of its own."""
     bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(r"\p{Han}|\p{So}"), "isolated"),
-            pre_tokenizers.Digits(individual_digits=True),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
-        ]
-    )
-    bpe.decoder = decoders.ByteLevel()
+    bpe.pre_tokenizer = _cut(pre_tokenizers.Split(" ", "isolated"))
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
         special_tokens=list(SPECIAL_TOKENS),
@@ -57,8 +62,51 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 6144) -> PreTrainedT
         min_frequency=MIN_FREQUENCY,
         show_progress=False,
     )
-    bpe.train_from_iterator(_with_must_haves(texts), trainer)
-    return wrap(bpe)
+    bpe.train_from_iterator(texts, trainer)
+    return bpe
+
+
+def _cut(*more: pre_tokenizers.PreTokenizer) -> pre_tokenizers.PreTokenizer:
+    """How a text is cut before tokens are looked for: no token reaches over a cut."""
+    return pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(r"\p{Han}|\p{So}"), "isolated"),
+            pre_tokenizers.Digits(individual_digits=True),
+            *more,
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
+        ]
+    )
+
+
+def _join_blanks(plain: Tokenizer, texts: Sequence[str], vocab_size: int) -> Tokenizer:
+    """The same tokens, and those that most often begin a word once more with its blank.
+
+    The blank joins last, so a word is cut in the same places with and without one. In a plain
+    byte-level BPE " pinklu" is " pink", "lu" and "pinklu" is "p", "ink", "lu": a model that copies
+    such a name from a sentence into quotes has to spell it anew.
+    """
+    state = json.loads(plain.to_str())["model"]
+    vocab, merges = state["vocab"], [tuple(pair) for pair in state["merges"]]
+    known = {number: token for token, number in vocab.items()}
+    blank = vocab[BLANK]
+    counts: Counter[str] = Counter()
+    for row in plain.encode_batch(texts):
+        counts.update(known[b] for a, b in pairwise(row.ids) if a == blank and b != blank)
+    can_join = (t for t, _ in counts.most_common() if _takes_blank(t))
+    for token in islice(can_join, vocab_size - len(vocab)):
+        merges.append((BLANK, token))
+        vocab[BLANK + token] = len(vocab)
+    joined = Tokenizer(models.BPE(vocab=vocab, merges=merges))
+    joined.pre_tokenizer, joined.decoder = _cut(), decoders.ByteLevel()
+    return joined
+
+
+def _takes_blank(token: str) -> bool:
+    """Whether a blank before it is cut off together with it: not before signs that stand alone."""
+    text = decoders.ByteLevel().decode([token])
+    return re.fullmatch(r"[^\W\d_]+|[^\w\s]+|_", text) is not None and not re.search(
+        r"[\u2e80-\u9fff\U00010000-\U0010ffff]", text
+    )
 
 
 def wrap(bpe: Tokenizer) -> PreTrainedTokenizerFast:

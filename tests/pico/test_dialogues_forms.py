@@ -4,8 +4,9 @@ import re
 
 import pytest
 
-from course_lib.pico import corpus, tokenizer
+from course_lib.pico import corpus, form_tables, tokenizer
 from course_lib.pico import dialogues_forms as forms
+from course_lib.pico import form_replies as replies
 
 LESSON_MARKS = ("Action", "Observation", "Final Answer", "Thought")
 
@@ -26,7 +27,10 @@ def filled_in(dialogue):
 
 
 def read_form(text):
-    """Name and fields of a form, in any of the three shapes."""
+    """Name and fields of a form, in any of the four shapes."""
+    if text.count(": ") >= 3 and text.endswith("}") and text.count("\n") == 2:
+        _, name, inside = (line.split(": ", 1)[1] for line in text.split("\n"))
+        return name, json.loads(inside)
     if text.startswith("{"):
         fields = json.loads(text)
         return fields.pop("form"), fields
@@ -128,12 +132,47 @@ def test_replay_has_no_forms_since_they_are_long():
         assert not any('": string' in message["content"] for message in messages)
 
 
-def test_a_filled_in_form_can_be_one_line_one_object_or_one_line_for_each_field():
-    form = forms.Form("parcel", "track", "Where it is.", {"code": "string"})
+def test_a_filled_in_form_looks_as_the_offer_says():
+    form = replies.Form("parcel", "track", "Where it is.", {"code": "string"})
     assert form.describe() == 'track: Where it is. {"code": string}'
-    assert forms.fill_in(form, ["A1"], "line") == 'track {"code": "A1"}'
-    assert forms.fill_in(form, ["A1"], "json") == '{"form": "track", "code": "A1"}'
-    assert forms.fill_in(form, ["A1"], "fields") == "track\ncode: A1"
+
+    def filled(shape, labels=()):
+        return replies.fill_in(form, ["A1"], replies.Style("en", shape, labels), "Look.")
+
+    assert filled("line") == 'track {"code": "A1"}'
+    assert filled("json") == '{"form": "track", "code": "A1"}'
+    assert filled("fields") == "track\ncode: A1"
+    labels = ("Plan", "Form", "Fields", "Reply")
+    assert filled("noted", labels) == 'Plan: Look.\nForm: track\nFields: {"code": "A1"}'
+    assert replies.finish("It is here.", replies.Style("en", "noted", labels)) == (
+        "Reply: It is here."
+    )
+    assert replies.finish("It is here.", replies.Style("en", "json")) == "It is here."
+
+
+def test_a_form_about_one_thing_names_it_as_its_questions_do():
+    form = form_tables.small_forms()["shoe size of person"]
+    assert form["names"] == ["shoe_size", "shoe_size_of", "find_shoe_size"]
+    assert form["fields"] == {"name": "person"}
+    assert form["about"]["en"][0] == "The shoe size of a person."
+    assert form["about"]["zh"][0] == "人的鞋码。"
+    assert form["asks"]["en"][4] == "{name}: shoe size?"
+    owner = form_tables.small_forms()["owner of thing"]
+    assert owner["asks"]["en"][4] in {f"The {{{f}}}: owner?" for f in ("item", "thing", "object")}
+
+
+def test_labels_stand_in_the_offer_and_before_each_answer():
+    found = 0
+    for dialogue in drawn(300, seed=4):
+        if re.search(r"^[^\n]*: [^\n]*\n[^\n]*: \w+\n[^\n]*: \{", dialogue[2]["content"]):
+            labels = [line.split(": ")[0] for line in dialogue[2]["content"].split("\n")]
+            offer = dialogue[0]["content"].split("\n")[0]
+            assert all(label in offer for label in labels)
+            label, _, answer = dialogue[-1]["content"].partition(": ")
+            assert label in offer
+            assert answer
+            found += 1
+    assert found > 50
 
 
 def test_forms_fit_the_context_many_times():
