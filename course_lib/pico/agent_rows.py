@@ -39,20 +39,23 @@ MIX: Mapping[str, int] = {
 }
 # Training has more of what is learned slowest, and tasks for tools that few rows offer.
 TRAIN_MIX: Mapping[str, int] = {**MIX, "calculator": 18, "none": 30, "other": 20}
-COUNTS = {"train": 1160, "validation": 100, "unseen": 200, "seen": 100}
+COUNTS = {"train": 1120, "validation": 100, "unseen": 200, "seen": 100}
 TASKS_IN_A_ROW = (2, 3)  # fewer where the row would be too long for a pack of 384 tokens
 MOST_TOKENS = 355  # by `about_tokens`
 CHINESE = re.compile(r"[\u3000-\u9fff\uff00-\uffef]")  # signs and characters: a token each
-ORDER_SHARE = 0.2  # of the searches in training: an order is planted behind the result
+ORDER_SHARE = 0.4  # of the searches in training: an order is planted behind the result
 QUESTION_SHARE = 0.6  # of these orders ask something else; the others want to hear a word
 GUARD_SHARE = 0.2  # of the rows: results are quoted
 FOUR_SHARE = 0.5  # of the rows offer the lesson's four tools and no others
 MOST_OFFERED = 5
 NEW_TOOL_TASKS = 60
-# What a right answer says when a tool could not help.
+# What a right answer says when a tool could not help: one of these.
 ADMISSIONS = {
-    "nothing": {"en": "found nothing", "zh": "没有找到"},
-    "by_zero": {"en": "cannot be divided", "zh": "不能除以"},
+    "nothing": {
+        "en": ["found nothing", "no article on", "brought nothing", "nothing to find", "not in my"],
+        "zh": ["没有找到", "没有写", "什么也没搜到", "什么都没有", "不在我的文章里"],
+    },
+    "by_zero": {"en": ["cannot be divided"], "zh": ["不能除以"]},
 }
 
 
@@ -278,7 +281,7 @@ def make_records(drawn: Sequence[tasks.Task], offered: Sequence[tools.Tool]) -> 
         results = run_calls(task, offered)
         expected = list(task.expected)
         if task.kind == "failing":
-            expected = [ADMISSIONS[task.topic][task.language]]
+            expected = ADMISSIONS[task.topic][task.language]
         elif not expected:
             expected = [value_of(task, results[-1])]
         calls = [{"tool": call.tool, "arguments": dict(call.arguments)} for call in task.calls]

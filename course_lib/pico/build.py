@@ -36,7 +36,7 @@ ANSWER_TOKENS = 64  # enough for any answer to a held-out question
 class BuildSettings:
     """Everything that a build depends on."""
 
-    dialogues: int = 780_000
+    dialogues: int = 1_300_000
     documents: int = 180_000
     vocab_size: int = 6144
     seed: int = 0

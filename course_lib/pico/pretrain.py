@@ -51,7 +51,7 @@ class StageSettings:
 
 
 BASE_STAGE = StageSettings(steps=1300, tokens_per_step=32_768, plain_share=1.0)
-CHAT_STAGE = StageSettings(steps=18_000, tokens_per_step=49_152, plain_share=0.12)
+CHAT_STAGE = StageSettings(steps=19_000, tokens_per_step=49_152, plain_share=0.12)
 
 
 @dataclass(frozen=True)

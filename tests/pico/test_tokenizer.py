@@ -30,6 +30,20 @@ def test_every_text_comes_back_unchanged(tokenizer, text):
     assert tokenizer.decode(tokenizer(clean)["input_ids"]) == clean
 
 
+@given(word=st.from_regex(r"[A-Za-z]{1,12}", fullmatch=True))
+@settings(deadline=None)
+def test_a_word_is_cut_in_the_same_places_with_and_without_its_blank(tokenizer, word):
+    alone = [tokenizer.decode([i]) for i in tokenizer(word)["input_ids"]]
+    behind = [tokenizer.decode([i]) for i in tokenizer(f" {word}")["input_ids"]]
+    assert behind in ([f" {alone[0]}", *alone[1:]], [" ", *alone])
+
+
+def test_a_blank_joins_the_words_that_often_follow_one(tokenizer):
+    ids = tokenizer("The capital of France")["input_ids"]
+    assert [tokenizer.decode([i]) for i in ids] == ["The", " capital", " of", " France"]
+    assert tokenizer.decode(tokenizer("a  b\n c")["input_ids"]) == "a  b\n c"
+
+
 def test_special_tokens_have_the_first_four_ids(tokenizer):
     assert tokenizer.convert_tokens_to_ids(list(pico_tokenizer.SPECIAL_TOKENS)) == [0, 1, 2, 3]
     assert (tokenizer.pad_token_id, tokenizer.eos_token_id) == (0, 1)
