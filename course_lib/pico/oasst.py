@@ -36,14 +36,16 @@ def conversation(rng: random.Random, language: str) -> list[Message]:
         language: "en" or "zh".
 
     Returns:
-        Messages of user and assistant in turn; nobody says who the assistant is.
+        Messages of user and assistant in turn; nobody says who the assistant is or writes the
+        format's own mark.
     """
     while True:
         messages: list[Message] = []
         for kind in rng.choices(KINDS, _WEIGHTS, k=rng.choice(JOINED)):
             messages += corpus.DIALOGUE_KINDS[kind][0](rng, language)
         is_short = len(to_text(messages)) <= MOST_CHARACTERS[language]
-        if is_short and not corpus.tells_identity(messages):
+        has_mark = any("###" in message["content"] for message in messages)
+        if is_short and not has_mark and not corpus.tells_identity(messages):
             return messages
 
 
