@@ -43,7 +43,7 @@ COUNTS = {"train": 1120, "validation": 100, "unseen": 200, "seen": 100}
 TASKS_IN_A_ROW = (2, 3)  # fewer where the row would be too long for a pack of 384 tokens
 MOST_TOKENS = 355  # by `about_tokens`
 CHINESE = re.compile(r"[\u3000-\u9fff\uff00-\uffef]")  # signs and characters: a token each
-# Rows that come out too long are drawn anew, so that a third of the searches has an order in the end,
+# Rows that come out too long are drawn anew: in the end a third of the searches has an order,
 # and a tenth of the rows is guarded.
 ORDER_SHARE = 0.4  # of the searches in training: an order is planted behind the result
 QUESTION_SHARE = 0.6  # of these orders ask something else; the others want to hear a word
