@@ -7,10 +7,9 @@ import argparse
 import json
 import os
 import random
-import subprocess
-import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
@@ -19,7 +18,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from benchmarks import gpu, gpu_models, report
-from course_lib.files import REPO_DIR, append_jsonl, read_jsonl
+from course_lib.files import REPO_DIR, append_jsonl
 from course_lib.model import estimate, shapes
 from course_lib.training import prediction, run, workers
 from course_lib.training.config import TrainConfig
@@ -166,14 +165,6 @@ def table(records: list[dict[str, Any]]) -> str:
     return report.markdown(rows)
 
 
-def launch(case: Case, out: Path) -> bool:
-    """Measure a case in as many fresh processes as it has GPUs; whether that went well."""
-    several = ["torch.distributed.run", "--standalone", f"--nproc-per-node={case.gpus}", "-m"]
-    words = ["benchmarks.full_gpu", "--one", json.dumps(asdict(case)), "--out", str(out)]
-    command = [sys.executable, "-m", *several, *words]
-    return subprocess.run(command, cwd=REPO_DIR, check=False).returncode == 0
-
-
 def _parse() -> argparse.Namespace:
     parser = report.parser(__doc__)
     parser.add_argument("--gpus", type=int, default=2)
@@ -192,16 +183,19 @@ def main() -> None:
     if asked.one:
         measure_and_note(Case(**json.loads(asked.one)), asked.out)
         return
-    before = len(read_jsonl(asked.out)) if asked.out.is_file() else 0
-    asked.out.parent.mkdir(parents=True, exist_ok=True)
+    gpu.measure_all("benchmarks.full_gpu", _cases(asked), asked, table)
+
+
+def _cases(asked: argparse.Namespace) -> Iterator[tuple[str, Case, int]]:
     asked.checkpoints.mkdir(parents=True, exist_ok=True)
     model = gpu_models.write_checkpoint(asked.model, asked.checkpoints, bits=16)
-    for tokens, packs in (map(int, size.split("x")) for size in asked.sizes):
-        case = Case(asked.gpus, asked.model, tokens, packs, asked.steps, str(model))
-        if not launch(case, asked.out):
-            print(f"{tokens}x{packs} could not be measured", file=sys.stderr)
-    found = read_jsonl(asked.out)[before:] if asked.out.is_file() else []
-    print(json.dumps(found) if asked.json else table(found))
+    for size in asked.sizes:
+        tokens, packs = map(int, size.split("x"))
+        yield (
+            size,
+            Case(asked.gpus, asked.model, tokens, packs, asked.steps, str(model)),
+            asked.gpus,
+        )
 
 
 if __name__ == "__main__":

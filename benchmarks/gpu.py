@@ -3,11 +3,12 @@
 Weights are random: speed and memory do not depend on their values, and nothing is downloaded.
 """
 
+import argparse
 import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from importlib import metadata
@@ -270,6 +271,32 @@ def about() -> dict[str, Any]:
         except metadata.PackageNotFoundError:
             continue
     return {"date": date.today().isoformat(), "gpu": gpu, "versions": versions}
+
+
+def measure_all(
+    module: str,
+    cases: Iterable[tuple[str, Any, int]],
+    asked: argparse.Namespace,
+    table: Callable[[list[dict[str, Any]]], str],
+) -> None:
+    """Measure each case in fresh processes, which append to a file; then print what is new there.
+
+    Args:
+        module: that measures a case given as JSON behind `--one`.
+        cases: a name for messages, a dataclass, and how many processes meet; 0 for one alone.
+        asked: the options `out` and `json`.
+        table: makes markdown of records.
+    """
+    before = len(read_jsonl(asked.out)) if asked.out.is_file() else 0
+    asked.out.parent.mkdir(parents=True, exist_ok=True)
+    for name, case, processes in cases:
+        meet = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"]
+        words = ["--one", json.dumps(asdict(case)), "--out", str(asked.out)]
+        command = [sys.executable, "-m", *(meet if processes else []), module, *words]
+        if subprocess.run(command, cwd=REPO_DIR, check=False).returncode:
+            print(f"{name} could not be measured", file=sys.stderr)
+    found = read_jsonl(asked.out)[before:] if asked.out.is_file() else []
+    print(json.dumps(found) if asked.json else table(found))
 
 
 def run(group: Group, checkpoints: Path, out: Path) -> None:

@@ -6,10 +6,8 @@ Weights are random and made in place, so nothing is read or downloaded. Each pro
 import argparse
 import json
 import os
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -20,7 +18,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from benchmarks import gpu, gpu_models, report
-from course_lib.files import REPO_DIR, append_jsonl, read_jsonl
+from course_lib.files import REPO_DIR, append_jsonl
 from course_lib.model import kernels, loading
 from course_lib.training import spread
 
@@ -199,15 +197,6 @@ def _size(record: dict[str, Any]) -> str:
     return f"{record['model']} {record['tokens']}x{record['packs']}"
 
 
-def launch(case: Case, out: Path) -> bool:
-    """Measure a case in as many fresh processes as it has GPUs; whether that went well."""
-    several = ["torch.distributed.run", "--standalone", f"--nproc-per-node={case.gpus}", "-m"]
-    modules = [*(several if case.gpus > 1 or case.way == "zero2" else []), "benchmarks.zero_gpu"]
-    words = ["--one", json.dumps(asdict(case)), "--out", str(out)]
-    command = [sys.executable, "-m", *modules, *words]
-    return subprocess.run(command, cwd=REPO_DIR, check=False).returncode == 0
-
-
 def _parse() -> argparse.Namespace:
     parser = report.parser(__doc__)
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
@@ -226,16 +215,15 @@ def main() -> None:
     if asked.one:
         run(Case(**json.loads(asked.one)), asked.out)
         return
-    before = len(read_jsonl(asked.out)) if asked.out.is_file() else 0
-    asked.out.parent.mkdir(parents=True, exist_ok=True)
+    gpu.measure_all("benchmarks.zero_gpu", _cases(asked), asked, table)
+
+
+def _cases(asked: argparse.Namespace) -> Iterator[tuple[str, Case, int]]:
     for tokens, packs in (map(int, size.split("x")) for size in asked.sizes):
         for way in asked.ways:
             gpus = asked.gpus if way == "zero2" else 1
             case = Case(way, gpus, asked.model, tokens, packs, steps=asked.steps)
-            if not launch(case, asked.out):
-                print(f"{way} could not be measured", file=sys.stderr)
-    found = read_jsonl(asked.out)[before:] if asked.out.is_file() else []
-    print(json.dumps(found) if asked.json else table(found))
+            yield way, case, gpus if way == "zero2" else 0
 
 
 if __name__ == "__main__":

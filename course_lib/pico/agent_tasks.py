@@ -27,7 +27,7 @@ NATIVE = {
 TOLD_SHARE, NATIVE_SHARE = 0.5, 0.25
 # Relations that tasks with two calls begin with. In training they are asked for alone as often, so
 # that a second call comes from the question and not from habit.
-CHAINED = ("capital", "element_number", "animal_legs")
+CHAINED = tuple(relation for _, relation in forms.CHAINS)
 CHAINED_SHARE = 0.5
 # Pairs of units, larger first: tasks go from the larger to the smaller, so that numbers stay short
 # and whole. The last two of the forms' pairs are not asked.

@@ -165,7 +165,8 @@ def _read_about(relation: world.Relation, fact: world.Fact, language: str) -> St
     return Step("lookup", (fact.subject[language],), text)
 
 
-_CHAINS = (
+# Questions that need two forms, and the relation that the first one looks up.
+CHAINS = (
     ("legs", "animal_legs"),
     ("number_plus", "element_number"),
     ("capital_time", "capital"),
@@ -180,7 +181,7 @@ def shown_sums() -> frozenset[tuple[str, int, int]]:
     relations = world.load_world().relations
     return frozenset(
         (_SIGNS[topic], int(fact.answer["en"]), count)
-        for topic, name in _CHAINS
+        for topic, name in CHAINS
         if topic in _SIGNS
         for fact in relations[name].facts
         for count in _COUNTS
@@ -189,7 +190,7 @@ def shown_sums() -> frozenset[tuple[str, int, int]]:
 
 def _request_chain(rng: random.Random, language: str) -> Request:
     """Two forms, the second with what the first has found."""
-    topic, relation_name = rng.choice(_CHAINS)
+    topic, relation_name = rng.choice(CHAINS)
     relation = world.load_world().relations[relation_name]
     fact = _made_up(rng, relation, language)
     found = _read_about(relation, fact, language)

@@ -100,9 +100,7 @@ def _train(
     job = dataclasses.replace(prepare(config, run_dir, spread), notes=tuple(filter(None, notes)))
     clock = callbacks.Clock()
     with quiet_libraries(), shortage.explained(config, spread):
-        arguments = make_arguments(
-            job
-        )  # joins the other processes; ZeRO-3 loads in pieces after it
+        arguments = make_arguments(job)  # joins the others: ZeRO-3 loads in pieces after it
         model = build_model(config, spread)
         start = _open_run(job, arguments)
         with endings.errors_logged(run_dir, spread):
