@@ -14,6 +14,7 @@ from course_lib.chat import arms
 from course_lib.teaching import display
 from course_lib.widgets import style
 from course_lib.widgets.background import InTurn
+from course_lib.widgets.round_trip import RoundTrip
 
 REDRAW_S = 0.1  # a browser need not be told of every token
 TITLES = {arms.BASE: "Base model", arms.TUNED: "Tuned model"}
@@ -110,6 +111,7 @@ class TalkPanel(style.Panel):
             layout=w.Layout(width="auto"),
         )
         self.message.on_msg(self._typed)
+        self.round_trip = RoundTrip(self._send_line)
         self.send_button = _button(
             words.send, "play", lambda _: self._send_line(), f"{words.send} the {line}"
         )
@@ -140,8 +142,8 @@ class TalkPanel(style.Panel):
     # --- what the reader does ---
 
     def _typed(self, widget: w.Widget, content: dict[str, Any], buffers: Sequence[Any]) -> None:
-        if content.get("event") == "submit":  # Enter
-            self._send_line()
+        if content.get("event") == "submit":  # Enter, which may come before the last letters
+            self.round_trip.start()
 
     def _send_line(self) -> None:
         raise NotImplementedError

@@ -29,6 +29,11 @@ speakers.ModelSpeaker.stream = stream
 tools = [local_search.search_tool([("Mount Zeta", ZETA)]), basic_tools.calculator_tool()]
 panel = AgentPanel("pico-chat", offered=tools)
 panel"""
+# Each change of the line takes a while, as on a machine that has much to do.
+SLOW = """
+panel.message.observe(lambda _: time.sleep(0.3), "value")
+panel"""
+SLEEP = "time.sleep(20)\n'slept'"
 HOSTILE = """import json
 from course_lib.chat import tools
 texts = iter(json.load(open("texts.json")))
@@ -79,6 +84,22 @@ def test_a_question_that_needs_two_tools_shows_its_trace_as_it_grows(lab, browse
         page.get_by_label("Question").fill("Again?")
         panel.get_by_role("button", name="Ask").click()
         panel.get_by_text("Choose a tool first.").wait_for()
+
+
+def test_what_is_typed_fast_is_asked_whole_while_a_cell_runs(lab, browser, folder):
+    notebook = pages.write_notebook(folder, [PANEL + SLOW, SLEEP])
+    with pages.opened(lab, browser, notebook) as page:
+        pages.run_cell(page, 0)
+        panel = page.locator(".tb-panel")
+        panel.get_by_text("Ready").wait_for(timeout=WAIT_MS)
+        pages.run_cell(page, 1)
+        page.get_by_label("Question").press_sequentially("How high is Mount Zeta, plus 5?")
+        page.keyboard.press("Enter")
+        work = panel.get_by_role("log")
+        work.get_by_text("It is 4215").wait_for(timeout=WAIT_MS)
+        assert "How high is Mount Zeta, plus 5?" in work.inner_text()
+        assert page.get_by_label("Question").input_value() == ""
+        assert page.locator(".jp-OutputArea-output").get_by_text("'slept'").count() == 0
 
 
 def test_hostile_thoughts_results_and_answers_run_nowhere(lab, browser, folder):

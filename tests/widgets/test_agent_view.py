@@ -10,6 +10,7 @@ from course_lib.files import DATA_DIR
 from course_lib.widgets import agent_view
 from course_lib.widgets.agent_view import AgentPanel
 from tests.widgets import hostile
+from tests.widgets.page import enter
 
 ADA = DATA_DIR / "adapters" / "ada"
 CALL = react.call_text("I must count.", "calculator", {"expression": "12 * 7"})
@@ -138,8 +139,7 @@ def test_stop_ends_the_work_and_keeps_what_was_seen(panel, monkeypatch):
 def test_enter_asks_and_clear_forgets(panel, monkeypatch):
     script(monkeypatch, ANSWER)
     panel.message.value = "Hi"
-    panel._typed(panel.message, {"event": "submit"}, [])
-    panel.wait()
+    enter(panel)
     assert "Hi" in panel.columns["tuned"].past.value
     panel.clear_button.click()
     assert panel.columns["tuned"].runs == []

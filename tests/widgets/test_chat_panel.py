@@ -8,6 +8,7 @@ from course_lib.errors import AdapterError, RunError
 from course_lib.files import DATA_DIR
 from course_lib.widgets.chat_panel import ChatPanel
 from tests.widgets import hostile
+from tests.widgets.page import enter
 
 ADA = DATA_DIR / "adapters" / "ada"
 STORY = "Tell me a story about a cat."
@@ -73,9 +74,14 @@ def test_base_and_tuned_answer_side_by_side(panel):
 
 def test_enter_sends(panel):
     panel.message.value = "Hi"
-    panel._typed(panel.message, {"event": "submit"}, [])
-    panel.wait()
+    enter(panel)
     assert talk_of(panel, "base")[0] == ("user", "Hi")
+
+
+def test_letters_that_a_slow_page_tells_after_enter_are_sent_too(panel):
+    panel.message.value = "Who a"
+    enter(panel, late="Who are you?")
+    assert talk_of(panel, "base")[0] == ("user", "Who are you?")
 
 
 def test_a_message_sent_while_the_weights_are_loaded_waits_for_them():
