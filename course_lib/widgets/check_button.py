@@ -57,8 +57,8 @@ class CheckButton(style.Panel):
 
     def _say(self, text: str, status: str) -> None:
         self._text = text
+        # Not stored anew: the page would draw the buttons again, and the keyboard lose its place.
         self.message.value = markdown.mark_code(style.line(text, KINDS.get(status, "problem")))
-        self.store()
 
     def static(self) -> display.HtmlView:
         """What the button said last, with nothing to click."""

@@ -60,14 +60,14 @@ def test_the_first_exercise_goes_as_its_text_says(lab, browser):
         exercises.run_named(page, book, "introduce_button")
         panel = page.locator(".tb-panel")
         click_and_read(panel, "Check introduce", wrong.message)
-        click_and_read(panel, "Hint", "Hints come one by one")  # one for each attempt
+        press_and_read(panel, "Hint", "Hints come one by one")  # one for each attempt
         exercises.write_cell(page, book, "introduce", CRASHING)
-        click_and_read(panel, "Check introduce", "introduce stopped with NameError")
+        press_and_read(panel, "Check introduce", "introduce stopped with NameError")
         assert panel.get_by_text("nme").count() == 1  # the message; no traceback yet
         click_and_read(panel, "Why?", "Traceback (most recent call last)")
-        click_and_read(panel, "Hint", "Hint 2 of 3")
+        press_and_read(panel, "Hint", "Hint 2 of 3")
         exercises.write_cell(page, book, "introduce", right["introduce"])
-        click_and_read(panel, "Check introduce", "all visible checks pass")
+        press_and_read(panel, "Check introduce", "all visible checks pass")
         exercises.run_named(page, book, "introduce_check", exercises.PASSED.format("introduce"))
 
 
@@ -75,6 +75,15 @@ def click_and_read(panel, button, said):
     """Press a button and wait for what the panel says then."""
     panel.get_by_role("button", name=button).click()
     panel.get_by_text(said).first.wait_for(timeout=pages.LOAD_MS)
+
+
+def press_and_read(panel, button, said):
+    """The same by keyboard, which stays where it is."""
+    place = panel.get_by_role("button", name=button)
+    place.press("Space")
+    panel.get_by_text(said).first.wait_for(timeout=pages.LOAD_MS)
+    panel.page.wait_for_timeout(500)  # for whatever would take the keyboard away
+    assert place.evaluate("button => button === document.activeElement")
 
 
 def test_run_all_on_the_blank_exercise_reaches_the_last_cell(lab, browser):
