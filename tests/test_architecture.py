@@ -49,8 +49,18 @@ def is_in(name: str, places: tuple[str, ...]) -> bool:
 
 
 @cache
+def source_of(path: Path) -> str:
+    return path.read_text("utf-8")
+
+
+@cache
 def tree_of(path: Path) -> ast.Module:
-    return ast.parse(path.read_text("utf-8"))
+    return ast.parse(source_of(path))
+
+
+@cache
+def nodes_of(path: Path) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(tree_of(path)))
 
 
 def imported_names(nodes) -> list[str]:
@@ -78,30 +88,38 @@ def nodes_run_on_import(tree: ast.Module) -> list[ast.AST]:
     return found
 
 
-def course_modules(path: Path) -> set[str]:
+@cache
+def course_modules(path: Path) -> frozenset[str]:
     """The modules of the course that a module imports, inside functions too."""
-    known = {name_of(p) for p in MODULES}
-    names = imported_names(ast.walk(tree_of(path)))
+    names = imported_names(nodes_of(path))
     inside = [n.removeprefix("course_lib.") for n in names if n.startswith("course_lib.")]
-    return {name for name in known if any(is_in(n, (name,)) for n in inside)}
+    return frozenset(
+        name for name in map(name_of, MODULES) if any(is_in(n, (name,)) for n in inside)
+    )
 
 
 def functions_of(path: Path) -> list[ast.FunctionDef]:
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
-    return [node for node in ast.walk(tree_of(path)) if isinstance(node, kinds)]
+    return [node for node in nodes_of(path) if isinstance(node, kinds)]
 
 
-def code_lines(source: str, node: ast.FunctionDef) -> int:
-    """Lines of a function that hold code: no docstring, comment or blank line."""
+def lines_with_code(path: Path) -> set[int]:
+    """Lines of a file that are more than a comment or a blank."""
     skipped = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
-    docstring = node.body[0] if ast.get_docstring(node, clean=False) else None
     lines = set()
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+    for token in tokenize.generate_tokens(io.StringIO(source_of(path)).readline):
         if token.type not in skipped:
             lines |= set(range(token.start[0], token.end[0] + 1))
-    if docstring:
-        lines -= set(range(docstring.lineno, docstring.end_lineno + 1))
-    return len(lines & set(range(node.lineno, node.end_lineno + 1)))
+    return lines
+
+
+def code_lines(lines: set[int], node: ast.FunctionDef) -> int:
+    """Lines of a function that hold code: no docstring, comment or blank line."""
+    inside = lines & set(range(node.lineno, node.end_lineno + 1))
+    if ast.get_docstring(node, clean=False):
+        docstring = node.body[0]
+        inside -= set(range(docstring.lineno, docstring.end_lineno + 1))
+    return len(inside)
 
 
 @each_module
@@ -136,13 +154,13 @@ def test_a_package_file_holds_a_docstring_and_nothing_to_import(path):
 
 @each_module
 def test_a_file_has_at_most_400_lines(path):
-    assert len(path.read_text("utf-8").splitlines()) <= 400
+    assert len(source_of(path).splitlines()) <= 400
 
 
 @each_module
 def test_a_function_has_at_most_40_lines_of_code(path):
-    source = path.read_text("utf-8")
-    sizes = {node.name: code_lines(source, node) for node in functions_of(path)}
+    lines = lines_with_code(path)
+    sizes = {node.name: code_lines(lines, node) for node in functions_of(path)}
     assert {name: size for name, size in sizes.items() if size > 40} == {}
 
 
@@ -174,20 +192,20 @@ def test_library_modules_do_not_print(path):
         assert "print" not in called_names(path)
 
 
+@cache
 def called_names(path: Path) -> set[str]:
-    calls = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)]
-    return {ast.unparse(node.func) for node in calls}
+    return {ast.unparse(node.func) for node in nodes_of(path) if isinstance(node, ast.Call)}
 
 
 @each_module
 def test_nothing_runs_text_as_code_or_unpickles(path):
     assert called_names(path) & {"eval", "exec", "compile", "yaml.unsafe_load"} == set()
-    packages = {package_of(name) for name in imported_names(ast.walk(tree_of(path)))}
+    packages = {package_of(name) for name in imported_names(nodes_of(path))}
     assert packages & {"pickle", "dill", "cloudpickle", "shelve", "joblib"} == set()
-    keywords = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.keyword)]
+    keywords = [node for node in nodes_of(path) if isinstance(node, ast.keyword)]
     trusted = [ast.unparse(k.value) for k in keywords if k.arg == "trust_remote_code"]
     assert set(trusted) <= {"False"}  # left out, transformers asks the learner
     # old checkpoints are pickles: PyTorch reads tensors from them and refuses code
-    loads = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)]
-    loads = [node for node in loads if ast.unparse(node.func) == "torch.load"]
+    calls = [node for node in nodes_of(path) if isinstance(node, ast.Call)]
+    loads = [node for node in calls if ast.unparse(node.func) == "torch.load"]
     assert all("weights_only=True" in ast.unparse(node) for node in loads)
