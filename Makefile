@@ -18,7 +18,7 @@ NBVAL = --nbval-lax --nbval-current-env --nbval-cell-timeout=300 \
 BUFFERED = $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test lint unit pages notebooks browser pictures bench clean
+.PHONY: help lab test lint unit notebooks exercises browser pictures bench clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -32,13 +32,9 @@ lab: $(VENV)/.ready ## open JupyterLab on lesson 00 (this machine only, with its
 		"$(PY)" -m jupyterlab --ServerApp.ip=127.0.0.1 $$root $(LAB_ARGS) \
 		--LabApp.default_url=/lab/tree/notebooks/00_start.ipynb
 
-test: lint ## run every check: lint, then unit tests beside notebooks and browser
-	@echo "Unit tests run beside notebooks and browser, a quarter of an hour; each is shown when done."
-	@$(MAKE) --no-print-directory -j2 $(BUFFERED) unit pages
-
-pages:
-	@$(MAKE) --no-print-directory notebooks
-	@$(MAKE) --no-print-directory browser
+test: lint ## run every check: lint, then the four suites, two at a time
+	@echo "Four suites run two at a time, a quarter of an hour; each is shown when done."
+	@$(MAKE) --no-print-directory -j2 $(BUFFERED) unit notebooks browser exercises
 
 lint: $(VENV)/.ready-test ## check the style of code and notebooks
 	@"$(PY)" -m ruff check .
@@ -46,8 +42,11 @@ lint: $(VENV)/.ready-test ## check the style of code and notebooks
 unit: $(VENV)/.ready-test ## run the tests of the library
 	@$(PYTEST) tests --ignore=tests/browser
 
-notebooks: $(VENV)/.ready-test ## run every notebook and exercise, compare stored numbers
-	@$(PYTEST) notebooks exercises $(wildcard solutions) $(NBVAL)
+notebooks: $(VENV)/.ready-test ## run every lesson, compare stored numbers
+	@$(PYTEST) notebooks $(NBVAL)
+
+exercises: $(VENV)/.ready-test ## run every exercise, blank and solved
+	@$(PYTEST) exercises $(wildcard solutions) $(NBVAL)
 
 browser: $(VENV)/.ready-test ## do lesson 04 and use the widgets in Chromium, in a real JupyterLab
 	@$(PYTEST) -rs tests/browser
