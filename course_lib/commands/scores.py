@@ -52,8 +52,8 @@ def agent_text(found: Mapping[str, agent.AgentScore]) -> str:
     rows = [("share of tasks", *(part.replace("_", " ") for part in found))]
     for measure in (*agent.MEASURES, "known"):
         lower = " (lower is better)" if measure in report.LOWER_IS_BETTER else ""
-        values = [f"{getattr(score, measure):.2f}" for score in found.values()]
-        rows.append((measure + lower, *values))
+        values = [getattr(score, measure) for score in found.values()]
+        rows.append((measure + lower, *map(_share_text, values)))
     rows.append(("steps in a task", *(f"{score.steps:.1f}" for score in found.values())))
     rows.append(("tasks", *(str(sum(score.n.values())) for score in found.values())))
     misses = [miss for score in found.values() for miss in score.misses][:SHOWN_MISSES]
@@ -72,8 +72,7 @@ def score_text(score: assistant.AssistantScore) -> str:
     for measure in MEASURES:
         values = [getattr(score, measure), *(score.by_language[c].get(measure) for c in languages)]
         lower = " (lower is better)" if measure in report.LOWER_IS_BETTER else ""
-        cells = ["-" if value is None else f"{value:.2f}" for value in values]
-        rows.append((measure + lower, *cells, str(score.n.get(measure, 0))))
+        rows.append((measure + lower, *map(_share_text, values), str(score.n.get(measure, 0))))
     overall = f"overall {score.overall:.2f}, the weaker of unseen and retained"
     lines = [terminal.table(rows), "", overall]
     lines.append(f"replies that ended by themselves: {score.ended:.2f}")
@@ -81,3 +80,7 @@ def score_text(score: assistant.AssistantScore) -> str:
         lines.append("\nSome wrong replies:")
         lines += [f"  {prompt}\n    {reply}" for prompt, reply in score.misses]
     return "\n".join(lines)
+
+
+def _share_text(share: float | None) -> str:
+    return "-" if share is None else f"{share:.2f}"

@@ -50,7 +50,7 @@ class AgentTask:
 
 @dataclass(frozen=True)
 class AgentScore:
-    """How an agent did; shares from 0 to 1.
+    """How an agent did; shares from 0 to 1, None where no task is there to be a share of.
 
     Attributes:
         valid_calls: tasks that need a tool and in which each step was a well-formed call of an
@@ -72,18 +72,18 @@ class AgentScore:
     right_tool: float
     right_arguments: float
     right_answer: float
-    over_calling: float
-    known: float
+    over_calling: float | None
+    known: float | None
     steps: float
     n: Mapping[str, int]
-    by_language: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    by_language: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     by_kind: Mapping[str, float] = field(default_factory=dict)
     misses: Sequence[str] = ()
 
     @property
     def overall(self) -> float:
         """The weaker of the right answers and of not calling without need."""
-        return min(self.right_answer, 1 - self.over_calling)
+        return min(self.right_answer, 1 - (self.over_calling or 0))
 
     def as_json(self) -> dict[str, Any]:
         """The score as plain data, for `json.dumps`."""
@@ -332,7 +332,7 @@ def _is_valid(by_name: Mapping[str, tools.Tool], name: str, arguments: Mapping[s
         return False
 
 
-def _shares(marks: Sequence[_Mark]) -> dict[str, float]:
+def _shares(marks: Sequence[_Mark]) -> dict[str, float | None]:
     calls = [mark for mark in marks if mark.task.kind != NO_TOOL]
     others = [mark for mark in marks if mark.task.kind == NO_TOOL]
     return {
@@ -345,5 +345,5 @@ def _shares(marks: Sequence[_Mark]) -> dict[str, float]:
     }
 
 
-def _share(flags: Sequence[bool]) -> float:
-    return sum(flags) / len(flags) if flags else 0.0
+def _share(flags: Sequence[bool]) -> float | None:
+    return sum(flags) / len(flags) if flags else None
