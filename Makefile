@@ -25,10 +25,11 @@ help: ## list the commands
 
 # .jupyter/ switches off JupyterLab's news and its look for updates (nothing here needs a network), and
 # saves what widgets show with a notebook: opened again, they look as they did, with a word that says why
-# nothing answers.
+# nothing answers. Its terminals and cells find the command `tunebook`.
 lab: $(VENV)/.ready ## open JupyterLab on lesson 00 (this machine only, with its token)
 	@root=; if [ "$$(id -u)" = 0 ]; then root=--allow-root; fi; \
-	exec env OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} JUPYTER_PREFER_ENV_PATH=1 JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" \
+	exec env PATH="$(CURDIR)/$(VENV)/bin:$$PATH" OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} \
+		JUPYTER_PREFER_ENV_PATH=1 JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" \
 		"$(PY)" -m jupyterlab --ServerApp.ip=127.0.0.1 $$root $(LAB_ARGS) \
 		--LabApp.default_url=/lab/tree/notebooks/00_start.ipynb
 

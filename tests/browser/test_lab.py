@@ -10,6 +10,7 @@ import nbformat
 import pytest
 
 from course_lib.files import REPO_DIR
+from tests.browser import pages
 
 LESSON = "notebooks/00_start.ipynb"
 LOAD_MS = 60_000
@@ -64,3 +65,10 @@ def test_lesson_00_opens_in_chromium_and_asks_no_other_server(lab, browser, tmp_
     assert (tmp_path / "lesson_00.png").stat().st_size > 20_000
     assert hosts - {"127.0.0.1", None} == set()
     page.close()
+
+
+def test_the_command_of_the_lessons_is_there(lab, browser, folder):
+    notebook = pages.write_notebook(folder, ["!tunebook copy-cfg --help"])
+    with pages.opened(lab, browser, notebook) as page:
+        pages.run_cell(page, 0)
+        page.locator(".jp-OutputArea-output").get_by_text("Usage: tunebook copy-cfg").wait_for()
