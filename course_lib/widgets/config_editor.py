@@ -13,7 +13,7 @@ from course_lib.teaching import display, markdown
 from course_lib.training import config as configs
 from course_lib.training import config_text
 from course_lib.training.config import TrainConfig
-from course_lib.widgets import style
+from course_lib.widgets import round_trip, style
 from course_lib.widgets.background import IsOld, Latest
 from course_lib.widgets.fields import FieldRow
 
@@ -81,9 +81,11 @@ class ConfigEditor(style.Panel):
             layout=wide,
             style=names,
         )
-        self.open_button = _button("Open", "folder-open", self._open, "Edit this preset or file")
-        self.save_button = _button("Save", "save", self._save, "Write the config file")
-        self.drop_button = _button(
+        self.round_trip = round_trip.RoundTrip()
+        make = self._make_button
+        self.open_button = make("Open", "folder-open", self._open, "Edit this preset or file")
+        self.save_button = make("Save", "save", self._save, "Write the config file")
+        self.drop_button = make(
             "Remove unknown keys", "eraser", self._drop, "Leave out the keys that no config has"
         )
         self.group_buttons = w.ToggleButtons(
@@ -99,6 +101,12 @@ class ConfigEditor(style.Panel):
             group: w.VBox([r for n, r in self.rows.items() if config_text.group_of(n) == group])
             for group in GROUPS
         }
+
+    def _make_button(self, text: str, icon: str, act: Any, tooltip: str) -> w.Button:
+        look = {"description": text, "icon": icon, "tooltip": tooltip}
+        made = round_trip.Button(self.round_trip, **look, layout=w.Layout(width="auto"))
+        made.on_click(act)
+        return made
 
     def _lay_out(self) -> Iterator[w.Widget]:
         yield self.title
@@ -136,7 +144,7 @@ class ConfigEditor(style.Panel):
             self.rows[name].text = text
         self._is_loading = False
         self.title.value = style.heading(f"Config: {start.name}")
-        self.opened.value = self.saved.value = ""
+        self.opened.value = ""
         self._show_group()
         self._changed()
 
@@ -180,6 +188,7 @@ class ConfigEditor(style.Panel):
 
     def _look(self) -> None:
         """Check the texts, and show what they amount to."""
+        self.saved.value = ""  # what stands here now is another text
         path = Path(self.path_box.value.strip() or "config.yaml")
         self.draft = config_text.draft(self.start, self.texts, path, self._is_dropping)
         self._show_problems()
@@ -379,9 +388,3 @@ def _words(error: Exception) -> str:
 
 def _line(*parts: w.Widget) -> w.HBox:
     return w.HBox(list(parts), layout=w.Layout(flex_flow="row wrap"))
-
-
-def _button(text: str, icon: str, act: Any, tooltip: str) -> w.Button:
-    made = w.Button(description=text, icon=icon, tooltip=tooltip, layout=w.Layout(width="auto"))
-    made.on_click(act)
-    return made

@@ -1,6 +1,7 @@
 """A word to the page and back: by then everything has arrived that the page had to tell."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import ipywidgets as w
 
@@ -8,19 +9,47 @@ import ipywidgets as w
 class RoundTrip:
     """Calls back once the page has told all that was typed so far.
 
-    While a change of a box is on its way, a page holds back the next one, but not that Enter was
-    pressed: the last letters would come after it. So a number goes to the page, and a link in the
-    page writes it into another box, which nobody sees. What was held back is sent before that.
-
-    Args:
-        call_back: takes nothing.
+    While a change of a box is on its way, a page holds back the next one, but not a click, nor that
+    Enter was pressed: the last letters would come after it. So a number goes to the page, and a
+    link in the page writes it into another box, which nobody sees. What was held back is sent
+    before that.
     """
 
-    def __init__(self, call_back: Callable[[], None]) -> None:
+    def __init__(self) -> None:
         self.there, self.back = w.IntText(), w.IntText()
         self._link = w.jsdlink((self.there, "value"), (self.back, "value"))
-        self.back.observe(lambda _: call_back(), "value")
+        self._waiting: list[Callable[[], None]] = []
+        self.back.observe(lambda _: self._arrive(), "value")
 
-    def start(self) -> None:
-        """Ask the page; without one nothing follows."""
+    def then(self, call_back: Callable[[], None]) -> None:
+        """Ask the page; without one nothing follows.
+
+        Args:
+            call_back: takes nothing.
+        """
+        self._waiting.append(call_back)
         self.there.value += 1
+
+    def _arrive(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for call_back in waiting:
+            call_back()
+
+
+class Button(w.Button):
+    """A button whose click in the page counts once all that was typed before it has arrived.
+
+    Args:
+        round_trip: of its panel.
+        options: as of `ipywidgets.Button`.
+    """
+
+    def __init__(self, round_trip: RoundTrip, **options: Any) -> None:
+        super().__init__(**options)
+        self._round_trip = round_trip
+
+    def _handle_button_msg(
+        self, _: w.Widget, content: Mapping[str, Any], buffers: Sequence[Any]
+    ) -> None:
+        if content.get("event") == "click":
+            self._round_trip.then(self.click)

@@ -12,9 +12,8 @@ import ipywidgets as w
 
 from course_lib.chat import arms
 from course_lib.teaching import display
-from course_lib.widgets import style
+from course_lib.widgets import round_trip, style
 from course_lib.widgets.background import InTurn
-from course_lib.widgets.round_trip import RoundTrip
 
 REDRAW_S = 0.1  # a browser need not be told of every token
 TITLES = {arms.BASE: "Base model", arms.TUNED: "Tuned model"}
@@ -111,16 +110,22 @@ class TalkPanel(style.Panel):
             layout=w.Layout(width="auto"),
         )
         self.message.on_msg(self._typed)
-        self.round_trip = RoundTrip(self._send_line)
-        self.send_button = _button(
-            words.send, "play", lambda _: self._send_line(), f"{words.send} the {line}"
+        self.round_trip = round_trip.RoundTrip()
+        self.send_button = round_trip.Button(
+            self.round_trip,
+            description=words.send,
+            icon="play",
+            tooltip=f"{words.send} the {line}",
         )
-        self.stop_button = _button(
-            "Stop", "stop", lambda _: self._ask_to_stop(), f"Stop the {words.work}"
+        self.stop_button = w.Button(
+            description="Stop", icon="stop", tooltip=f"Stop the {words.work}"
         )
-        self.clear_button = _button(
-            "Clear", "trash", lambda _: self._clear(), f"Forget the {words.past}"
+        self.clear_button = w.Button(
+            description="Clear", icon="trash", tooltip=f"Forget the {words.past}"
         )
+        self.send_button.on_click(lambda _: self._send_line())
+        self.stop_button.on_click(lambda _: self._ask_to_stop())
+        self.clear_button.on_click(lambda _: self._clear())
         self.stop_button.disabled = True
         self.locked: list[w.Widget] = [self.send_button, self.clear_button]  # while it works
         self.status = w.HTML()
@@ -143,14 +148,15 @@ class TalkPanel(style.Panel):
 
     def _typed(self, widget: w.Widget, content: dict[str, Any], buffers: Sequence[Any]) -> None:
         if content.get("event") == "submit":  # Enter, which may come before the last letters
-            self.round_trip.start()
+            self.round_trip.then(self._send_line)
 
     def _send_line(self) -> None:
         raise NotImplementedError
 
     def _ask_to_stop(self) -> None:
-        self._stop.set()
-        self._say("Stopping at the next token.")
+        if self._is_talking:  # else the click came late, and there is nothing left to stop
+            self._say("Stopping at the next token.")
+            self._stop.set()
 
     def _clear(self) -> None:
         if not self._is_talking:
@@ -242,9 +248,3 @@ def side_by_side(columns: Sequence[tuple[str, str, Sequence[str]]], empty: str) 
     ]
     texts = ["\n".join([f"{TITLES[name]}:", *(lines or [empty])]) for name, _, lines in columns]
     return f"<table><tr>{''.join(cells)}</tr></table>", "\n".join(texts)
-
-
-def _button(text: str, icon: str, act: Callable[[Any], None], tooltip: str) -> w.Button:
-    made = w.Button(description=text, icon=icon, tooltip=tooltip)
-    made.on_click(act)
-    return made

@@ -8,7 +8,7 @@ from course_lib.errors import AdapterError, RunError
 from course_lib.files import DATA_DIR
 from course_lib.widgets.chat_panel import ChatPanel
 from tests.widgets import hostile
-from tests.widgets.page import enter
+from tests.widgets.page import click, enter
 
 ADA = DATA_DIR / "adapters" / "ada"
 STORY = "Tell me a story about a cat."
@@ -78,10 +78,21 @@ def test_enter_sends(panel):
     assert talk_of(panel, "base")[0] == ("user", "Hi")
 
 
-def test_letters_that_a_slow_page_tells_after_enter_are_sent_too(panel):
+def test_letters_that_a_slow_page_tells_after_enter_or_a_click_are_sent_too(panel):
     panel.message.value = "Who a"
     enter(panel, late="Who are you?")
     assert talk_of(panel, "base")[0] == ("user", "Who are you?")
+    panel.message.value = "A"
+    click(panel, panel.send_button, panel.message, late="And now?")
+    assert talk_of(panel, "base")[2] == ("user", "And now?")
+    assert panel.message.value == ""
+
+
+def test_a_click_on_stop_that_comes_late_says_nothing(panel):
+    ask(panel, "Hi")
+    before = panel.status.value
+    panel.stop_button.click()
+    assert panel.status.value == before
 
 
 def test_a_message_sent_while_the_weights_are_loaded_waits_for_them():

@@ -13,6 +13,7 @@ from course_lib.training import config, config_text, prediction, rows
 from course_lib.widgets import background
 from course_lib.widgets.config_editor import ConfigEditor
 from tests.widgets import hostile
+from tests.widgets.page import click
 
 PRESET = "pico_qlora_assistant_e3"
 TURNS = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]
@@ -189,6 +190,15 @@ def test_the_difference_is_a_unified_diff_from_the_preset(tmp_path, monkeypatch)
     made.path_box.value = "other.yaml"
     assert "+++ other.yaml" in text_of(made.difference)
     made.wait(WAIT_S)
+
+
+def test_what_is_typed_just_before_the_click_is_saved(editor, tmp_path):
+    editor.boxes["r"].value = "1"
+    click(editor, editor.save_button, editor.boxes["r"], late="16")
+    assert config.load_config(tmp_path / "mine.yaml").r == 16
+    assert text_of(editor.saved) == "✓ Saved: mine.yaml"
+    editor.boxes["r"].value = "32"
+    assert text_of(editor.saved) == ""  # the file says something else now
 
 
 def test_saving_keeps_comments_and_can_be_repeated(editor, tmp_path):
