@@ -53,10 +53,11 @@ class BackgroundRun:
         """Ask the run to end at its next optimizer step, with a checkpoint.
 
         A process that has not come to its folder yet is ended at once: there is nothing to save.
+        One that has left it is at its end, and needs no asking.
         """
         if claim.holder(self.run_dir) is not None:
             claim.ask_to_stop(self.run_dir)
-        elif self.is_alive():
+        elif self.is_alive() and not self._has_begun:
             self._was_ended_early = True
             self.process.terminate()
 

@@ -176,13 +176,19 @@ class AgentPanel(talking.TalkPanel):
         settings: agent_settings.AgentSettings,
         names: Sequence[str],
     ) -> None:
-        for name in names:
-            if self._stop.is_set():
-                break
-            self._say(f"The {TITLES[name].lower()} works …")
-            with self.arms.speaking(name, self.bits) as (model, tokenizer):
-                speaker = speakers.ModelSpeaker(model, tokenizer)
-                self._watch(agent.Agent(speaker, offered, settings), question, self.columns[name])
+        is_shown = False
+        try:
+            for name in names:
+                if self._stop.is_set():
+                    break
+                self._say(f"The {TITLES[name].lower()} works …")
+                with self.arms.speaking(name, self.bits) as (model, tokenizer):
+                    asked = agent.Agent(speakers.ModelSpeaker(model, tokenizer), offered, settings)
+                    is_shown = True
+                    self._watch(asked, question, self.columns[name])
+        finally:
+            if not is_shown:  # nothing is lost: it can be asked again
+                self.message.value = self.message.value or question
         self._say("Stopped." if self._stop.is_set() else "")
 
     def _watch(self, asked: agent.Agent, question: str, column: AgentColumn) -> None:

@@ -160,6 +160,8 @@ class TrainingMonitor(style.Panel):
     # --- what goes on behind it ---
 
     def _begin(self, config: TrainConfig | None, resume: bool) -> None:
+        if self.run is not None and self.run.is_alive():
+            return  # a second click, before the page heard of the first
         self._is_stopping = False
         spread = self.follower.spread() if resume else self.spread
         try:
@@ -189,6 +191,7 @@ class TrainingMonitor(style.Panel):
         with self._drawing:
             try:
                 self.state = (self.run or self.follower).look()
+                self._is_stopping = self._is_stopping and self.state.status in GOES_ON
             except OSError as error:  # the folder went while it was read: the next look tells
                 self.problem.value, self._seen = style.line(str(error), "problem"), ()
                 return
@@ -207,9 +210,12 @@ class TrainingMonitor(style.Panel):
         goes_on = state.status in GOES_ON
         self.bar.max, self.bar.value = max(state.total_steps, 1), state.step
         self.bar.bar_style = BAR_STYLES.get(state.status, "info")
-        self.start_button.disabled = self.config is None or state.status != "none"
+        # A run that failed before it had a folder is started again, not resumed.
+        is_there = (self.run_dir / CONFIG_FILE).is_file()
+        is_new = state.status == "none" or (state.status == "failed" and not is_there)
+        self.start_button.disabled = self.config is None or not is_new
         self.stop_button.disabled = not goes_on or self._is_stopping
-        self.resume_button.disabled = state.status not in CAN_RESUME
+        self.resume_button.disabled = state.status not in CAN_RESUME or not is_there
         is_stopping = goes_on and self._is_stopping
         word = "Stopping at the next step." if is_stopping else WORDS[state.status]
         self.status.value = style.line(f"{word} {_progress_text(state)}".strip())

@@ -2,13 +2,16 @@
 
 import os
 import signal
+import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
 
 from course_lib.errors import RunError
 from course_lib.training import background, claim, config
+from tests.training import run_folders as folders
 from tests.training.conftest import LIGHT
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
@@ -72,6 +75,20 @@ def test_a_process_that_has_not_begun_is_stopped_at_once(tmp_path):
     state = run.look()
     assert (state.status, state.message) == ("none", "Stopped before it began.")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_process_that_puts_its_things_away_is_left_to_it(tmp_path):
+    run_dir = folders.write(tmp_path / "run", [folders.begin(), folders.log(5)])
+    wait = [sys.executable, "-c", "input()"]
+    with subprocess.Popen(wait, stdin=subprocess.PIPE) as process:
+        run = background.BackgroundRun(process, run_dir, tempfile.TemporaryDirectory())
+        with claim.claimed(run_dir):
+            assert run.look().status == "running"
+        folders.add(run_dir / "log.jsonl", folders.event("end", 20))
+        run.stop()  # the click comes late
+        process.communicate(b"\n", PATIENCE_S)
+    assert run.process.returncode == 0
+    assert (run.look().status, run.look().message) == ("finished", "")
 
 
 def test_two_at_once_one_is_refused_and_the_other_trains(tmp_path):

@@ -136,6 +136,16 @@ def test_stop_ends_the_work_and_keeps_what_was_seen(panel, monkeypatch):
     assert "Stopped." in panel.status.value
 
 
+def test_a_question_that_nobody_worked_on_can_be_asked_again(panel, monkeypatch):
+    def refuse(name, bits):
+        raise RunError("The weights do not fit.", "Use 4 bits.")
+
+    monkeypatch.setattr(panel.arms, "speaking", refuse)
+    panel.ask("12 times 7?")
+    assert "The weights do not fit." in panel.status.value
+    assert panel.message.value == "12 times 7?"
+
+
 def test_enter_asks_and_clear_forgets(panel, monkeypatch):
     script(monkeypatch, ANSWER)
     panel.message.value = "Hi"

@@ -54,6 +54,9 @@ def test_a_run_is_started_watched_stopped_and_gone_on_with(small, tmp_path):
     assert disabled(monitor) == (False, True, True)
     assert "no run in this folder" in text_of(monitor.status)
     monitor.start_button.click()
+    first = monitor.run
+    monitor.start_button.click()  # a double click
+    assert monitor.run is first
     assert "Starting" in text_of(monitor.status)
     assert disabled(monitor) == (True, False, True)
 
@@ -100,8 +103,8 @@ def test_a_run_that_cannot_start_shows_its_error_and_next_step(small, tmp_path):
     assert "-> Check the folder's files" in text_of(monitor.problem)
     assert 'role="alert"' in monitor.problem.value
     assert monitor.bar.bar_style == "danger"
-    assert monitor.stop_button.disabled
     assert os.listdir(tmp_path) == ["model"]
+    assert disabled(monitor) == (False, True, True)  # once the folder is mended, start again
 
 
 def test_a_folder_with_other_files_is_told_and_nothing_in_it_changes(small, tmp_path):
