@@ -1,5 +1,6 @@
 """Load a tokenizer and a base model at 4, 8, 16 or 32 bits, on a CPU or a GPU, and attach LoRA."""
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,9 @@ from course_lib.model.quiet import quiet_libraries
 
 BUILT_IN_MODELS = {"pico-base": DATA_DIR / "pico" / "base", "pico-chat": DATA_DIR / "pico" / "chat"}
 NOT_LOADED = (OSError, ValueError, RuntimeError, SafetensorError)  # what damaged files raise
+# While transformers builds a model it changes things of the whole process, such as the default type
+# of numbers, and puts them back: two at once would put back each other's.
+LOADING = threading.RLock()
 NF4_WIDTH = 64  # bitsandbytes' CPU kernels need layer widths divisible by its NF4 block size
 
 
@@ -135,7 +139,7 @@ def load_model(name: str, bits: int = 16, offload: Offload | None = None) -> Pre
     if bits == 4:
         check_nf4_widths(name, device)
     try:
-        with quiet_libraries(), _zero3_holding(dtype), hub_files.quick_offline(path):
+        with LOADING, quiet_libraries(), _zero3_holding(dtype), hub_files.quick_offline(path):
             model, info = _from_pretrained(
                 path,
                 dtype=dtype,

@@ -101,7 +101,8 @@ def _load(checkpoint_dir: Path) -> PreTrainedModel:
     try:
         record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         dtype = getattr(torch, record.get("dtype", "float32"))
-        return AutoModelForCausalLM.from_pretrained(checkpoint_dir, dtype=dtype)
+        with loading.LOADING:
+            return AutoModelForCausalLM.from_pretrained(checkpoint_dir, dtype=dtype)
     except (*loading.NOT_LOADED, AttributeError, TypeError) as error:
         raise ModelError(
             f"{checkpoint_dir} could not be read: {str(error).strip().splitlines()[0]}",
