@@ -1,5 +1,9 @@
 """Calling a learner's function: not there, not started, an error, changed inputs, odd answers."""
 
+import contextlib
+import re
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from course_lib.homework import local
@@ -23,6 +27,16 @@ def add_strange(numbers):
     numbers.append(object())
 
 
+def go_round():
+    while True:
+        with contextlib.suppress(Exception):  # as learners write it
+            divide(1, 0)
+
+
+def count(number):
+    return sum(range(number))
+
+
 class Odd:
     pass
 
@@ -33,6 +47,8 @@ ASK = local.make_ask(
         "divide": divide,
         "sort_in_place": sort_in_place,
         "add_strange": add_strange,
+        "go_round": go_round,
+        "count": count,
         "odd": Odd,
         "number": 3,
     }
@@ -87,3 +103,25 @@ def test_the_traceback_is_kept_for_those_who_ask():
     with pytest.raises(Wrong) as caught:
         ASK("divide", 1, 0)
     assert "return a / b" in caught.value.detail
+
+
+def test_a_loop_without_an_end_is_ended_and_named_also_beside_the_main_thread(monkeypatch):
+    monkeypatch.setattr(local, "LONGEST_CALL_S", 0.2)
+    message = "go_round did not end within 0.2 s. Is there a loop that never ends?"
+    with pytest.raises(Wrong, match=re.escape(message)):
+        ASK("go_round")
+    with ThreadPoolExecutor(1) as pool:
+        assert isinstance(pool.submit(ASK, "go_round").exception(30), Wrong)
+
+
+def test_a_call_that_ends_just_in_time_leaves_nothing_behind(monkeypatch):
+    monkeypatch.setattr(local, "LONGEST_CALL_S", 0.002)
+    ends = {"in time": 0, "late": 0}
+    for number in range(0, 200_000, 1_000):
+        try:
+            assert ASK("count", number) == number * (number - 1) // 2
+            ends["in time"] += 1
+        except Wrong:
+            ends["late"] += 1
+    assert sum(ends.values()) == 200
+    assert ends["in time"]
