@@ -78,7 +78,7 @@ def table(rows: Sequence[Mapping[str, Any]], percent: Collection[str] = ()) -> H
         if name not in columns:
             raise UnknownNameError("column", name, columns)
     cells = [[_cell_text(row.get(c, ""), c in percent) for c in columns] for row in rows]
-    right = {i for i, c in enumerate(columns) if all(_is_number(r[c]) for r in rows if c in r)}
+    right = {i for i, c in enumerate(columns) if _has_numbers([r[c] for r in rows if c in r])}
     return HtmlView(_table_html(columns, cells, right), _table_text(columns, cells, right))
 
 
@@ -165,6 +165,12 @@ def _cell_text(value: Any, is_percent: bool) -> str:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _has_numbers(values: Sequence[Any]) -> bool:
+    """Whether a column holds numbers, and gaps at most."""
+    given = [value for value in values if value is not None]
+    return bool(given) and all(map(_is_number, given))
 
 
 def _table_html(columns: Sequence[str], cells: Sequence[Sequence[str]], right: set[int]) -> str:

@@ -27,6 +27,11 @@ def test_a_table_as_text_has_its_numbers_on_the_right():
     )
 
 
+def test_a_gap_among_numbers_leaves_them_on_the_right():
+    rows = [{"share": 0.25, "none": None}, {"share": None, "none": None}]
+    assert repr(display.table(rows, percent=["share"])) == "share  none\n 25 %  -\n    -  -"
+
+
 def test_chinese_characters_take_two_columns():
     rows = [{"word": "法国", "n": 1}, {"word": "France", "n": 2}]
     assert repr(display.table(rows)) == "word    n\n法国    1\nFrance  2"
