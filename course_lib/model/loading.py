@@ -1,6 +1,5 @@
 """Load a tokenizer and a base model at 4, 8, 16 or 32 bits, on a CPU or a GPU, and attach LoRA."""
 
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,14 +24,12 @@ from course_lib.errors import ModelError
 from course_lib.files import DATA_DIR
 from course_lib.model import internlm, quantized
 from course_lib.model import offload as offloading
+from course_lib.model.building import ALONE
 from course_lib.model.offload import Offload
 from course_lib.model.quiet import quiet_libraries
 
 BUILT_IN_MODELS = {"pico-base": DATA_DIR / "pico" / "base", "pico-chat": DATA_DIR / "pico" / "chat"}
 NOT_LOADED = (OSError, ValueError, RuntimeError, SafetensorError)  # what damaged files raise
-# While transformers builds a model it changes things of the whole process, such as the default type
-# of numbers, and puts them back: two at once would put back each other's.
-LOADING = threading.RLock()
 NF4_WIDTH = 64  # bitsandbytes' CPU kernels need layer widths divisible by its NF4 block size
 
 
@@ -139,7 +136,7 @@ def load_model(name: str, bits: int = 16, offload: Offload | None = None) -> Pre
     if bits == 4:
         check_nf4_widths(name, device)
     try:
-        with LOADING, quiet_libraries(), _zero3_holding(dtype), hub_files.quick_offline(path):
+        with ALONE, quiet_libraries(), _zero3_holding(dtype), hub_files.quick_offline(path):
             model, info = _from_pretrained(
                 path,
                 dtype=dtype,
@@ -212,7 +209,7 @@ def check_nf4_widths(name: str, device: str = "cpu") -> None:
     """
     if device != "cpu":
         return
-    with torch.device("meta"):
+    with ALONE, torch.device("meta"):
         skeleton = AutoModelForCausalLM.from_config(read_config(name))
     linears = [(n, m) for n, m in skeleton.named_modules() if isinstance(m, torch.nn.Linear)]
     odd = {m.in_features: n for n, m in linears if m.in_features % NF4_WIDTH}

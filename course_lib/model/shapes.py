@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from course_lib.errors import ModelError, UnknownNameError
+from course_lib.model.building import ALONE
 
 if TYPE_CHECKING:  # what loads torch is imported where a config is read: the table needs none
     from transformers import PreTrainedConfig
@@ -302,7 +303,7 @@ def config_shape(config: "PreTrainedConfig") -> Shape:
 
     from course_lib.model import loading
 
-    with torch.device("meta"):
+    with ALONE, torch.device("meta"):
         skeleton = AutoModelForCausalLM.from_config(config)
     head = skeleton.get_output_embeddings()
     linears = {f"{n}.weight": (n, m) for n, m in loading.linear_layers(skeleton) if m is not head}

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from course_lib.model import loading
+from course_lib.model import loading, shapes
 
 
 def test_models_that_are_loaded_at_once_are_whole_and_leave_torch_as_it_was(monkeypatch):
@@ -21,8 +21,11 @@ def test_models_that_are_loaded_at_once_are_whole_and_leave_torch_as_it_was(monk
             at_work.pop()
 
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", from_pretrained)
-    with ThreadPoolExecutor(4) as pool:
-        models = list(pool.map(lambda bits: loading.load_model("pico-chat", bits), [16, 4, 32, 16]))
+    config = loading.read_config("pico-chat")
+    with ThreadPoolExecutor(5) as pool:
+        counted = [pool.submit(shapes.config_shape, config) for _ in range(8)]  # as the editor does
+        models = list(pool.map(lambda bits: loading.load_model("pico-chat", bits), [16, 4, 32, 4]))
+    assert len({shape.result() for shape in counted}) == 1
     assert max(most) == 1
     assert (PreTrainedModel.tie_weights, torch.get_default_dtype(), torch.linspace) == before
     for model in models:
