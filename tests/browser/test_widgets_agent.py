@@ -33,7 +33,7 @@ panel"""
 SLOW = """
 panel.message.observe(lambda _: time.sleep(0.3), "value")
 panel"""
-SLEEP = "time.sleep(20)\n'slept'"
+SLEEP = "time.sleep(120)\n'slept'"
 HOSTILE = """import json
 from course_lib.chat import tools
 texts = iter(json.load(open("texts.json")))

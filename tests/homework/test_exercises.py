@@ -4,7 +4,7 @@ import contextlib
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from course_lib.files import REPO_DIR
@@ -111,6 +111,7 @@ PLAIN = st.recursive(
 
 
 @each_check
+@settings(max_examples=40)
 @given(answer=PLAIN)
 def test_no_answer_breaks_a_check(lesson, check, answer):
     with contextlib.suppress(Wrong):
