@@ -16,7 +16,8 @@ from course_lib.data import tool_specs
 _MARK = re.compile(
     r"^[ \t]*(?:\*\*|__)?[ \t]*"
     r"(?P<name>thought|action[ \t]*input|action|observation|final[ \t]*answer)"
-    r"[ \t]*(?:\*\*|__)?[ \t]*[:：][ \t]*(?:\*\*|__)?",
+    # Behind the colon __ ends a bold mark only where no name can begin with it.
+    r"[ \t]*(?:\*\*|__)?[ \t]*[:：](?:[ \t]*\*\*|__(?!\w))?",
     re.IGNORECASE | re.MULTILINE,
 )
 _FENCE = re.compile(r"[ \t]*```[\w-]*[ \t]*")

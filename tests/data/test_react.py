@@ -2,7 +2,7 @@ import json
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from course_lib.data import masking, named_templates, react, react_steps, tool_specs
@@ -191,6 +191,8 @@ def test_a_guarded_result_is_one_quoted_value_and_the_question_stands_behind_it(
     assert rest == ([f"Now answer: {' '.join(question.split())}"] if question.strip() else [])
 
 
+@example("", "__", {})  # no bold mark
+@example("", "__init", {})
 @given(
     st.text(),
     st.from_regex(tool_specs.NAME, fullmatch=True),
