@@ -34,7 +34,7 @@ lab: $(VENV)/.ready ## open JupyterLab on lesson 00 (this machine only, with its
 		--LabApp.default_url=/lab/tree/notebooks/00_start.ipynb
 
 test: lint ## run every check: lint, then the four suites, two at a time
-	@echo "Four suites run two at a time, a quarter of an hour; each is shown when done."
+	@echo "Four suites run two at a time, a quarter of an hour and more; each is shown when done."
 	@$(MAKE) --no-print-directory -j2 $(BUFFERED) unit notebooks browser exercises
 
 lint: $(VENV)/.ready-test ## check the style of code and notebooks

@@ -18,7 +18,7 @@ class RoundTrip:
     def __init__(self) -> None:
         self.there, self.back = w.IntText(), w.IntText()
         self._link = w.jsdlink((self.there, "value"), (self.back, "value"))
-        self._waiting: list[Callable[[], None]] = []
+        self._waiting: dict[int, Callable[[], None]] = {}  # by the number that each waits for
         self.back.observe(lambda _: self._arrive(), "value")
 
     def then(self, call_back: Callable[[], None]) -> None:
@@ -27,13 +27,13 @@ class RoundTrip:
         Args:
             call_back: takes nothing.
         """
-        self._waiting.append(call_back)
-        self.there.value += 1
+        number = self.there.value + 1
+        self._waiting[number] = call_back
+        self.there.value = number
 
     def _arrive(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for call_back in waiting:
-            call_back()
+        for number in [n for n in self._waiting if n <= self.back.value]:
+            self._waiting.pop(number)()
 
 
 class Button(w.Button):
