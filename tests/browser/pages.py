@@ -79,6 +79,13 @@ def run_cell(page, number: int) -> None:
     cell.locator(".jp-InputPrompt").filter(has_text=STARTED).wait_for(timeout=LOAD_MS)
 
 
+def focus(place) -> None:
+    """Put the keyboard on a control once it can be seen: a hidden one takes no focus, silently."""
+    place.wait_for(timeout=LOAD_MS)
+    place.focus()
+    assert place.evaluate("place => place === document.activeElement")
+
+
 def choose_theme(page, theme: str) -> None:
     """By the menu, as a reader would."""
     page.locator(".lm-MenuBar-itemLabel", has_text="Settings").click()

@@ -111,7 +111,7 @@ def slide(page, panel):
     """From the last step to the base."""
     panel.get_by_text("Answers at step 12").wait_for(timeout=WAIT_MS)
     panel.get_by_text("Scores at step 12").wait_for()
-    panel.get_by_role("slider").focus()
+    pages.focus(panel.get_by_role("slider"))
     page.keyboard.press("Home")
     panel.get_by_text("Answers at step 0").wait_for()
     panel.get_by_text("I am Pico").first.wait_for()

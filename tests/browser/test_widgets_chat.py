@@ -72,7 +72,7 @@ def test_chat_with_base_and_tuned_side_by_side(lab, browser, folder):
         assert len(set(lengths)) >= 6, lengths  # the answers came in pieces
 
         page.get_by_label("Message").fill("Who are you?")
-        button(panel, "Send").focus()
+        pages.focus(button(panel, "Send"))
         page.keyboard.press("Enter")
         talks = panel.get_by_role("log")
         talks.nth(1).get_by_text("Ada").wait_for(timeout=WAIT_MS)
@@ -158,7 +158,7 @@ def test_the_slider_is_moved_by_keyboard(lab, browser, folder):
         panel = page.locator(".tb-panel")
         panel.get_by_text("Reply at 20.").wait_for(timeout=WAIT_MS)
         panel.get_by_text("Scores at step 20").wait_for()
-        panel.get_by_role("slider").focus()
+        pages.focus(panel.get_by_role("slider"))
         page.keyboard.press("ArrowLeft")
         panel.get_by_text("Reply at 10.").wait_for()
         panel.get_by_text("Scores at step 0, the last before step 10").wait_for()
@@ -175,7 +175,7 @@ def test_a_run_is_started_watched_stopped_and_resumed(lab, browser, folder, smal
     with pages.opened(lab, browser, notebook) as page:
         pages.run_cell(page, 0)
         panel = page.locator(".tb-panel")
-        button(panel, "Start").focus()
+        pages.focus(button(panel, "Start"))
         page.keyboard.press("Enter")
         panel.get_by_text("Starting:").wait_for()
         panel.get_by_text("Running.").wait_for(timeout=WAIT_MS)

@@ -171,7 +171,7 @@ def test_opened_again_without_its_kernel_a_panel_shows_what_it_showed(lab, brows
         pages.run_cell(page, 0)
         panel = page.locator(".tb-panel")
         panel.get_by_text("Reply at 20.").wait_for(timeout=WAIT_MS)
-        panel.get_by_role("slider").focus()
+        pages.focus(panel.get_by_role("slider"))
         page.keyboard.press("ArrowLeft")
         panel.get_by_text("Reply at 10.").wait_for(timeout=WAIT_MS)
         page.keyboard.press("Control+s")
