@@ -6,7 +6,7 @@ import ipywidgets as w
 
 from course_lib.homework import progress, quiz
 from course_lib.teaching import display, markdown
-from course_lib.widgets import style
+from course_lib.widgets import round_trip, style
 
 AUTO = w.Layout(width="auto")
 WELCOME = "Try as often as you like: tries are counted, and cost nothing."
@@ -72,9 +72,10 @@ class QuizView(style.Panel):
         self._said = [""] * len(self.choices)
         self.heading, self.text, self.stand = w.HTML(), w.HTML(), w.HTML()
         self.message = w.HTML()
-        self.answer = w.Button(description="Answer", layout=AUTO)
-        self.back = w.Button(description="Previous question", layout=AUTO)
-        self.next = w.Button(description="Next question", layout=AUTO)
+        self.round_trip = trip = round_trip.RoundTrip()
+        self.answer = round_trip.Button(trip, description="Answer", layout=AUTO)
+        self.back = round_trip.Button(trip, description="Previous question", layout=AUTO)
+        self.next = round_trip.Button(trip, description="Next question", layout=AUTO)
         self.answer.on_click(lambda _: self._answer())
         self.back.on_click(lambda _: self._turn(-1))
         self.next.on_click(lambda _: self._turn(1))

@@ -11,6 +11,11 @@ from tests.browser import pages, test_widgets_readable
 LESSON = "00_start"
 OTHER = "01_concepts"  # a lesson to follow a link to
 ASKED, COUNT = quiz.load_quiz(LESSON).questions[0], len(quiz.load_quiz(LESSON).questions)
+# Each choice takes a while to arrive, as on a machine that has much to do.
+SLOW = """import time
+view = {}
+view.choices[0].boxes[0].observe(lambda _: time.sleep(1), "index")
+view"""
 SECOND = next(n for n, q in enumerate(quiz.load_quiz(LESSON).questions) if q.several)
 
 
@@ -28,11 +33,12 @@ def cell_of(text):
     return source
 
 
-def write(folder):
+def write(folder, form="{}"):
     apart = f"import os\nos.environ['TUNEBOOK_PROGRESS'] = {str(folder / 'progress.jsonl')!r}\n"
     lines = cell_of("import psutil").splitlines()  # of the lesson's imports those that are needed
     needed = [line for line in lines if "quiz_view" in line or "standing" in line]
-    cells = [apart + "\n".join(needed), cell_of("QuizView("), cell_of("progress_table(")]
+    view, table = form.format(cell_of("QuizView(")), cell_of("progress_table(")
+    cells = [apart + "\n".join(needed), view, table]
     return pages.write_notebook(folder, cells)
 
 
@@ -40,11 +46,15 @@ def label_of(text):
     return next(label for label in quiz.labels(ASKED) if label.endswith(f") {text}"))
 
 
+def choice(panel, text):
+    return panel.get_by_role("radio", name=label_of(text), exact=True)
+
+
 def answer(page, panel, text):
     """By keyboard alone: the focus must stay where it is."""
-    panel.get_by_role("radio", name=label_of(text), exact=True).focus()
+    pages.focus(choice(panel, text))
     page.keyboard.press("Space")
-    panel.get_by_role("button", name="Answer").focus()
+    pages.focus(panel.get_by_role("button", name="Answer"))
     page.keyboard.press("Enter")
 
 
@@ -73,6 +83,20 @@ def test_wrong_then_right_and_the_progress_table_says_so(lab, browser, folder):
         page.locator(".lm-TabBar-tabLabel", has_text=f"{OTHER}.ipynb").wait_for()
 
 
+def test_the_last_choice_counts_however_fast_it_is_made(lab, browser, folder):
+    wrong, right = (next(c for c in ASKED.choices if c.is_right == want) for want in (False, True))
+    with pages.opened(lab, browser, write(folder, SLOW)) as page:
+        for number in range(2):
+            pages.run_cell(page, number)
+        panel = page.locator(".tb-panel")
+        choice(panel, wrong.text).click()
+        choice(panel, right.text).click()
+        panel.get_by_role("button", name="Answer").click()
+        panel.get_by_role("button", name="Next question").click()
+        panel.get_by_text(f"Question 2 of {COUNT}").wait_for()
+        panel.get_by_text(f"1 of {COUNT} answered right.").wait_for()
+
+
 def test_names_keys_and_contrast_in_both_themes(lab, browser, folder):
     readable = test_widgets_readable
     with pages.opened(lab, browser, write(folder)) as page:
@@ -87,8 +111,9 @@ def test_names_keys_and_contrast_in_both_themes(lab, browser, folder):
             assert readable.too_weak(panel.evaluate(readable.CONTRAST)) == []
         assert readable.names_missing(panel.aria_snapshot()) == []
         assert readable.tab_through(page, panel) == []
-        for _ in range(SECOND):
+        for number in range(SECOND):  # the buttons move as each question comes
             panel.get_by_role("button", name="Next question").click()
+            panel.get_by_text(f"Question {number + 2} of").wait_for()
         panel.get_by_text("More than one may be right.").wait_for()
         assert readable.names_missing(panel.aria_snapshot()) == []
         assert readable.tab_through(page, panel) == []
