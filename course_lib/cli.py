@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130  # what shells report for a program ended by Ctrl-C
 DEBUG_VARIABLE = "TUNEBOOK_DEBUG"
+# bitsandbytes asks for torch's compiler while it is imported: 2 of 7 s, and only `pico build` uses
+# it. torch reads this at that moment.
+NO_COMPILER = "TORCHDYNAMO_DISABLE"
 
 app = typer.Typer(
     help="Fine-tune language models: pick a config, train, look at the scores, merge, chat.",
@@ -71,6 +74,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         if hasattr(stream, "reconfigure"):  # an odd character must not end a chat
             encoding = None if stream.isatty() else "utf-8"  # pipes carry the same on each system
             stream.reconfigure(encoding=encoding, errors="replace")
+    os.environ.setdefault(NO_COMPILER, "1")
     try:
         with _quiet():
             app(None if argv is None else list(argv), prog_name="tunebook")
@@ -366,6 +370,7 @@ def build(
     }
     from course_lib.pico import build as builder
 
+    os.environ.pop(NO_COMPILER, None)
     given = [(option, str(number)) for option, number in numbers.items() if number is not None]
     words = [word for pair in given for word in pair]
     builder.main(["--out", str(out), *words, *(["--tiny"] if tiny else [])])

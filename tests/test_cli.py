@@ -362,10 +362,16 @@ def test_doctor_says_the_same_in_json(tunebook):
 def test_pico_build_passes_its_options_on(tunebook, tmp_path, monkeypatch):
     from course_lib.pico import build
 
-    given = []
-    monkeypatch.setattr(build, "main", given.extend)
+    given, compilers = [], []
+
+    def main(words):
+        given.extend(words)
+        compilers.append(os.environ.get(cli.NO_COMPILER, "0"))
+
+    monkeypatch.setattr(build, "main", main)
     words = ["--tiny", "--seed", "3", "--steps-base", "7"]
     assert tunebook("pico", "build", "--out", tmp_path / "p", *words).status == 0
+    assert compilers == ["0"]  # on a GPU it compiles its step
     assert given == ["--out", str(tmp_path / "p"), "--steps-base", "7", "--seed", "3", "--tiny"]
 
 
@@ -411,6 +417,21 @@ def test_help_has_an_example_and_loads_no_model_library(verb):
     assert ran.stdout.endswith("[]\n")
     assert f"tunebook {verb}".strip() in ran.stdout
     assert "\x1b" not in ran.stdout
+
+
+def test_a_command_that_loads_models_leaves_torchs_compiler_unloaded(tmp_path):
+    looked_for = ("bitsandbytes", "torch._inductor.compile_fx")
+    code = (
+        "import sys\nfrom course_lib import cli\n"
+        f"try: cli.main(['convert', 'adapter', {str(tmp_path)!r}, 'out'])\n"
+        f"except SystemExit: print([m for m in {looked_for} if m in sys.modules])"
+    )
+    plain = {name: value for name, value in os.environ.items() if name != cli.NO_COMPILER}
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=files.REPO_DIR, env=plain
+    )
+    assert ran.stdout.endswith("['bitsandbytes']\n"), ran
+    assert "Error: " in ran.stderr
 
 
 def test_a_piped_chat_writes_replies_and_no_noise(place):
