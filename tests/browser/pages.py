@@ -1,11 +1,14 @@
 """A notebook of a test's own, open in JupyterLab: cells are run, and nothing may complain."""
 
+import json
 import re
 import shutil
 import tempfile
+import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import nbformat
 
@@ -45,9 +48,26 @@ def write_notebook(folder: Path, sources: Sequence[str]) -> Path:
     return path
 
 
+def fetch(lab, path: str, method: str = "GET", token: str | None = None) -> Any:
+    """What the server's REST API answers."""
+    token = lab.token if token is None else token
+    headers = {"Authorization": f"token {token}"} if token else {}
+    request = urllib.request.Request(lab.url + path, headers=headers, method=method)
+    with urllib.request.urlopen(request, timeout=30) as reply:
+        return json.loads(reply.read() or "null")
+
+
+def end_kernel(lab, notebook: Path) -> None:
+    """A kernel holds half a gigabyte, and goes on with what it was told."""
+    place = notebook.relative_to(REPO_DIR).as_posix()
+    for session in fetch(lab, "api/sessions"):
+        if session["path"] == place:
+            fetch(lab, f"api/sessions/{session['id']}", "DELETE")
+
+
 @contextmanager
 def opened(lab, browser, notebook: Path) -> Iterator:
-    """The notebook in a page of its own; at the end no error may stand in the console."""
+    """The notebook in a page and a kernel of its own; at the end the console holds no error."""
     page = browser.new_page(viewport={"width": 1500, "height": 1400})
     errors: list[str] = []
     page.on("console", lambda note: errors.append(note.text) if note.type == "error" else None)
@@ -69,6 +89,7 @@ def opened(lab, browser, notebook: Path) -> Iterator:
         raise
     finally:
         page.close()
+        end_kernel(lab, notebook)
 
 
 def run_cell(page, number: int) -> None:

@@ -1,6 +1,5 @@
 """What a learner meets after `make lab`: lesson 00, from this machine only, with the token."""
 
-import json
 import re
 import urllib.error
 import urllib.parse
@@ -16,25 +15,19 @@ LESSON = "notebooks/00_start.ipynb"
 LOAD_MS = 60_000
 
 
-def fetch(url: str, token: str = "") -> dict:
-    headers = {"Authorization": f"token {token}"} if token else {}
-    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=30) as reply:
-        return json.load(reply)
-
-
 def test_the_server_listens_on_this_machine_only(lab):
     assert urllib.parse.urlsplit(lab.url).hostname == "127.0.0.1"
 
 
 def test_lesson_00_comes_over_http_with_the_token(lab):
-    served = fetch(f"{lab.url}api/contents/{LESSON}", lab.token)["content"]["cells"]
+    served = pages.fetch(lab, f"api/contents/{LESSON}")["content"]["cells"]
     stored = nbformat.read(REPO_DIR / LESSON, as_version=4).cells
     assert [cell["source"] for cell in served] == [cell.source for cell in stored]
 
 
 def test_nothing_comes_without_the_token(lab):
     with pytest.raises(urllib.error.HTTPError, match="403"):
-        fetch(f"{lab.url}api/contents/{LESSON}")
+        pages.fetch(lab, f"api/contents/{LESSON}", token="")
 
 
 def test_the_address_it_shows_leads_to_lesson_00(lab):
@@ -42,7 +35,7 @@ def test_the_address_it_shows_leads_to_lesson_00(lab):
 
 
 def test_the_kernel_is_there(lab):
-    assert "python3" in fetch(f"{lab.url}api/kernelspecs", lab.token)["kernelspecs"]
+    assert "python3" in pages.fetch(lab, "api/kernelspecs")["kernelspecs"]
 
 
 def test_lesson_00_opens_in_chromium_and_asks_no_other_server(lab, browser, tmp_path):

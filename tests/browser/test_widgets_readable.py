@@ -1,13 +1,11 @@
 """All five widgets: names for screen readers, the Tab key, contrast; and opened again later."""
 
-import json
 import re
-import urllib.request
 
 import nbformat
 import pytest
 
-from course_lib.files import DATA_DIR, REPO_DIR
+from course_lib.files import DATA_DIR
 from tests.browser import pages
 from tests.training import run_folders as folders
 
@@ -177,10 +175,6 @@ def test_opened_again_without_its_kernel_a_panel_shows_what_it_showed(lab, brows
         page.keyboard.press("Control+s")
         while "widgets" not in nbformat.read(notebook, as_version=4).metadata:
             page.wait_for_timeout(200)
-    place = notebook.relative_to(REPO_DIR).as_posix()
-    sessions = fetch(lab, "api/sessions")
-    (kernel,) = [s["kernel"]["id"] for s in sessions if s["path"] == place]
-    fetch(lab, f"api/kernels/{kernel}", "DELETE")
     with pages.opened(lab, browser, notebook) as page:
         panel = page.locator(".tb-panel")
         panel.get_by_text("Reply at 10.").wait_for(timeout=WAIT_MS)
@@ -190,10 +184,3 @@ def test_opened_again_without_its_kernel_a_panel_shows_what_it_showed(lab, brows
         pages.run_cell(page, 0)  # and then it is as new
         panel.get_by_text("Reply at 20.").wait_for(timeout=WAIT_MS)
         assert panel.evaluate("panel => getComputedStyle(panel, '::before').content") == "none"
-
-
-def fetch(lab, path, method="GET"):
-    headers = {"Authorization": f"token {lab.token}"}
-    request = urllib.request.Request(lab.url + path, headers=headers, method=method)
-    with urllib.request.urlopen(request, timeout=30) as reply:
-        return json.loads(reply.read() or "null")
