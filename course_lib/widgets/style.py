@@ -13,6 +13,7 @@ from IPython.display import DisplayHandle
 from IPython.display import display as show
 
 from course_lib.teaching import display, markdown
+from course_lib.widgets import kernel_threads
 
 Kind = Literal["plain", "muted", "ok", "warning", "problem"]
 # Colour is never the only sign: each kind has a mark of its own in front.
@@ -116,6 +117,7 @@ class Panel(w.VBox):
     """
 
     def __init__(self, children: Sequence[w.Widget], twin: Callable[[], display.HtmlView]) -> None:
+        kernel_threads.follow_the_page()
         super().__init__([sheet(), *children])
         self._twin = twin
         self._stored: DisplayHandle | None = None  # where the notebook shows it
