@@ -10,7 +10,7 @@ PYTEST_ARGS ?=
 REPORTS ?=
 
 PYTEST = $(TEST_ENV) "$(PY)" -m pytest -q $(if $(REPORTS),"--junitxml=$(REPORTS)/$@.xml") $(PYTEST_ARGS)
-# Without torch's compiler, which nothing here uses: 2 s less of CPU for each process that loads torch.
+# Without torch's compiler, which nothing here uses: 2 s less of CPU for each process that loads models.
 TEST_ENV = HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false OMP_NUM_THREADS=1 TORCHDYNAMO_DISABLE=1 TUNEBOOK_TIER=pico TUNEBOOK_PROGRESS=/dev/null
 NBVAL = --nbval-lax --nbval-current-env --nbval-cell-timeout=300 \
 	--nbval-kernel-startup-timeout=120 --nbval-sanitize-with=tests/nbval_sanitize.cfg

@@ -69,7 +69,7 @@ def use_labels(panel: Any, page: Any) -> None:
 
 def use_slider(panel: Any, page: Any) -> None:
     """Go to the first checkpoint, by keyboard."""
-    panel.get_by_role("slider").focus()
+    pages.focus(panel.get_by_role("slider"))
     for key in ("Home", "ArrowRight", "ArrowRight"):
         page.keyboard.press(key)
     panel.get_by_text("Scores at step 38").wait_for(timeout=WAIT_MS)

@@ -1,5 +1,6 @@
 """Load a tokenizer and a base model at 4, 8, 16 or 32 bits, on a CPU or a GPU, and attach LoRA."""
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,12 +25,15 @@ from course_lib.errors import ModelError
 from course_lib.files import DATA_DIR
 from course_lib.model import internlm, quantized
 from course_lib.model import offload as offloading
-from course_lib.model.building import ALONE
 from course_lib.model.offload import Offload
 from course_lib.model.quiet import quiet_libraries
 
 BUILT_IN_MODELS = {"pico-base": DATA_DIR / "pico" / "base", "pico-chat": DATA_DIR / "pico" / "chat"}
 NOT_LOADED = (OSError, ValueError, RuntimeError, SafetensorError)  # what damaged files raise
+# While transformers builds a model, of weights or of shapes alone, it changes things of the whole
+# process, such as the default type of numbers, and puts back what it found: two at once would put
+# back each other's for good. Panels load in threads of their own.
+ALONE = threading.RLock()
 NF4_WIDTH = 64  # bitsandbytes' CPU kernels need layer widths divisible by its NF4 block size
 
 
@@ -209,9 +213,7 @@ def check_nf4_widths(name: str, device: str = "cpu") -> None:
     """
     if device != "cpu":
         return
-    with ALONE, torch.device("meta"):
-        skeleton = AutoModelForCausalLM.from_config(read_config(name))
-    linears = [(n, m) for n, m in skeleton.named_modules() if isinstance(m, torch.nn.Linear)]
+    linears = linear_layers(make_skeleton(read_config(name)))
     odd = {m.in_features: n for n, m in linears if m.in_features % NF4_WIDTH}
     if odd:
         widths = ", ".join(f"{width} ({layer})" for width, layer in sorted(odd.items()))
@@ -374,6 +376,12 @@ def _misfits(model: PreTrainedModel) -> set[str]:
         for name, layer, state in layers
         if state is not None and tuple(state.shape) != (layer.out_features, layer.in_features)
     }
+
+
+def make_skeleton(config: PreTrainedConfig) -> PreTrainedModel:
+    """The model that a config describes: its layers and their sizes, without numbers."""
+    with ALONE, torch.device("meta"):
+        return AutoModelForCausalLM.from_config(config)
 
 
 def linear_layers(model: torch.nn.Module) -> list[tuple[str, torch.nn.Linear]]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from course_lib.errors import ModelError, UnknownNameError
-from course_lib.model.building import ALONE
 
 if TYPE_CHECKING:  # what loads torch is imported where a config is read: the table needs none
     from transformers import PreTrainedConfig
@@ -298,13 +297,9 @@ def config_shape(config: "PreTrainedConfig") -> Shape:
     Returns:
         The shape.
     """
-    import torch
-    from transformers import AutoModelForCausalLM
-
     from course_lib.model import loading
 
-    with ALONE, torch.device("meta"):
-        skeleton = AutoModelForCausalLM.from_config(config)
+    skeleton = loading.make_skeleton(config)
     head = skeleton.get_output_embeddings()
     linears = {f"{n}.weight": (n, m) for n, m in loading.linear_layers(skeleton) if m is not head}
     weights = [(n, tuple(weight.shape)) for n, weight in skeleton.named_parameters()]

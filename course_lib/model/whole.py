@@ -13,7 +13,6 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokeni
 
 from course_lib.errors import AdapterError, ModelError
 from course_lib.model import adapters, loading
-from course_lib.model.building import ALONE
 from course_lib.model.quiet import quiet_libraries
 
 CONFIG_FILE = "config.json"
@@ -102,7 +101,7 @@ def _load(checkpoint_dir: Path) -> PreTrainedModel:
     try:
         record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         dtype = getattr(torch, record.get("dtype", "float32"))
-        with ALONE:
+        with loading.ALONE:
             return AutoModelForCausalLM.from_pretrained(checkpoint_dir, dtype=dtype)
     except (*loading.NOT_LOADED, AttributeError, TypeError) as error:
         raise ModelError(

@@ -57,9 +57,8 @@ def fetch(lab, path: str, method: str = "GET", token: str | None = None) -> Any:
         return json.loads(reply.read() or "null")
 
 
-def end_kernel(lab, notebook: Path) -> None:
-    """A kernel holds half a gigabyte, and goes on with what it was told."""
-    place = notebook.relative_to(REPO_DIR).as_posix()
+def end_kernel(lab, place: str) -> None:
+    """That of the notebook: it holds half a gigabyte, and goes on with what it was told."""
     for session in fetch(lab, "api/sessions"):
         if session["path"] == place:
             fetch(lab, f"api/sessions/{session['id']}", "DELETE")
@@ -89,7 +88,7 @@ def opened(lab, browser, notebook: Path) -> Iterator:
         raise
     finally:
         page.close()
-        end_kernel(lab, notebook)
+        end_kernel(lab, place)
 
 
 def run_cell(page, number: int) -> None:

@@ -80,6 +80,7 @@ def click_and_read(panel, button, said):
 def press_and_read(panel, button, said):
     """The same by keyboard, which stays where it is."""
     place = panel.get_by_role("button", name=button)
+    pages.focus(place)
     place.press("Space")
     panel.get_by_text(said).first.wait_for(timeout=pages.LOAD_MS)
     panel.page.wait_for_timeout(500)  # for whatever would take the keyboard away

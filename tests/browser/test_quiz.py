@@ -11,6 +11,7 @@ from tests.browser import pages, test_widgets_readable
 LESSON = "00_start"
 OTHER = "01_concepts"  # a lesson to follow a link to
 ASKED, COUNT = quiz.load_quiz(LESSON).questions[0], len(quiz.load_quiz(LESSON).questions)
+RIGHT, WRONG = (next(c for c in ASKED.choices if c.is_right is want) for want in (True, False))
 # Each choice takes a while to arrive, as on a machine that has much to do.
 SLOW = """import time
 view = {}
@@ -59,24 +60,22 @@ def answer(page, panel, text):
 
 
 def test_wrong_then_right_and_the_progress_table_says_so(lab, browser, folder):
-    wrong = next(choice for choice in ASKED.choices if not choice.is_right)
-    right = next(choice for choice in ASKED.choices if choice.is_right)
     with pages.opened(lab, browser, write(folder)) as page:
         for number in range(3):
             pages.run_cell(page, number)
         table = page.locator(".jp-Notebook .jp-CodeCell").nth(2).locator(".jp-OutputArea")
         table.get_by_text("Nothing yet").wait_for(timeout=pages.LOAD_MS)
         panel = page.locator(".tb-panel")
-        answer(page, panel, wrong.text)
-        panel.get_by_text(wrong.why.strip()).wait_for()
+        answer(page, panel, WRONG.text)
+        panel.get_by_text(WRONG.why.strip()).wait_for()
         panel.get_by_text("Tries at this question: 1.").wait_for()
         assert page.evaluate("document.activeElement.textContent") == "Answer"
-        assert panel.get_by_text(right.why.strip()).count() == 0
-        answer(page, panel, right.text)
-        panel.get_by_text(right.why.strip()).wait_for()
+        assert panel.get_by_text(RIGHT.why.strip()).count() == 0
+        answer(page, panel, RIGHT.text)
+        panel.get_by_text(RIGHT.why.strip()).wait_for()
         panel.get_by_text(f"Tries at this question: 2. 1 of {COUNT} answered right.").wait_for()
         panel.get_by_text("The other choices").click()
-        panel.get_by_text(wrong.why.strip()).wait_for()
+        panel.get_by_text(WRONG.why.strip()).wait_for()
         pages.run_cell(page, 2)
         table.get_by_text(f"1 of {COUNT} right").wait_for(timeout=pages.LOAD_MS)
         table.get_by_role("link", name="01 The ideas").click()
@@ -84,13 +83,12 @@ def test_wrong_then_right_and_the_progress_table_says_so(lab, browser, folder):
 
 
 def test_the_last_choice_counts_however_fast_it_is_made(lab, browser, folder):
-    wrong, right = (next(c for c in ASKED.choices if c.is_right == want) for want in (False, True))
     with pages.opened(lab, browser, write(folder, SLOW)) as page:
         for number in range(2):
             pages.run_cell(page, number)
         panel = page.locator(".tb-panel")
-        choice(panel, wrong.text).click()
-        choice(panel, right.text).click()
+        choice(panel, WRONG.text).click()
+        choice(panel, RIGHT.text).click()
         panel.get_by_role("button", name="Answer").click()
         panel.get_by_role("button", name="Next question").click()
         panel.get_by_text(f"Question 2 of {COUNT}").wait_for()
@@ -104,7 +102,7 @@ def test_names_keys_and_contrast_in_both_themes(lab, browser, folder):
             pages.run_cell(page, number)
         panel = page.locator(".tb-panel")
         panel.get_by_text("Question 1 of").wait_for(timeout=pages.LOAD_MS)
-        answer(page, panel, next(c.text for c in ASKED.choices if c.is_right))
+        answer(page, panel, RIGHT.text)
         panel.get_by_text("The other choices").click()
         for theme in (pages.LIGHT, pages.DARK):
             pages.choose_theme(page, theme)
