@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from course_lib.pico import agent_articles as articles
-from course_lib.pico import corpus, talk, world
+from course_lib.pico import corpus, talk, told_sums, world
 from course_lib.pico import dialogues_forms as forms
 from course_lib.pico import dialogues_numbers as numbers
 
@@ -196,7 +196,7 @@ def calculator(drawing: Drawing, language: str) -> Task:
     a, b = draw_numbers(rng, sign)
     draw = rng.random() if drawing.part == "train" else 1.0
     if draw < TOLD_SHARE:
-        question = numbers.tell_sum(rng, language, sign, a, b)
+        question = told_sums.tell_sum(rng, language, sign, a, b)
     elif draw < TOLD_SHARE + NATIVE_SHARE and sign in NATIVE:
         question = talk.say(rng, NATIVE[sign][language], a=a, b=b)
     else:

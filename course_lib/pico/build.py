@@ -36,8 +36,8 @@ ANSWER_TOKENS = 64  # enough for any answer to a held-out question
 class BuildSettings:
     """Everything that a build depends on."""
 
-    dialogues: int = 1_300_000
-    documents: int = 180_000
+    dialogues: int = 2_600_000
+    documents: int = 360_000
     vocab_size: int = 6144
     seed: int = 0
     most_questions: int | None = None  # of each set that are scored; None is all
@@ -204,6 +204,8 @@ def _train(
         with clock.part(name):
             losses[name] = pretrain.train_stage(model, tokens, stage, settings.seed, clock.log)
         saved = copy.deepcopy(model).to(torch.bfloat16)
+        if name == "base":  # for those who teach it to hold conversations
+            pretrain.part_untaught_tokens(saved, settings.seed)
         saved.generation_config.eos_token_id = model.config.eos_token_id
         saved.generation_config.pad_token_id = model.config.pad_token_id
         saved.save_pretrained(folder / name)

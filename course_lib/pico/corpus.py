@@ -29,8 +29,8 @@ DIALOGUE_KINDS: dict[str, tuple[Maker, float]] = {
     "describe": (facts.describe, 3),
     "more": (facts.more, 1.5),
     "switch_language": (facts.switch_language, 2),
-    "unknown_name": (facts.unknown_name, 2.5),
-    "numbers": (numbers.dialogue, 17),
+    "unknown_name": (facts.unknown_name, 5),
+    "numbers": (numbers.dialogue, 20),
     "identity": (people.identity, 5),
     "near_identity": (people.near_identity, 5),
     "persona": (people.persona, 4),
@@ -40,7 +40,7 @@ DIALOGUE_KINDS: dict[str, tuple[Maker, float]] = {
     "joke": (people.joke, 0.6),
     "greeting": (people.greeting, 1),
     "text": (text_skills.dialogue, 8),
-    "reading": (reading.read, 11),
+    "reading": (reading.read, 15),
     "record": (reading.record, 3),
     "list": (lists.dialogue, 3),
     "translation": (more.translate, 4),
@@ -48,7 +48,7 @@ DIALOGUE_KINDS: dict[str, tuple[Maker, float]] = {
     "how_to": (more.how_to, 1),
     "course_word": (more.course_word, 1),
     "story": (more.tell_story, 2.5),
-    "form": (forms.dialogue, 30),
+    "form": (forms.dialogue, 38),
 }
 # In a long dialogue nobody gets a second name and no system prompt comes in between.
 LONG_KINDS = (

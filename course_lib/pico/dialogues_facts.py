@@ -31,6 +31,10 @@ DEFINITE_TOPICS = frozenset({"music", "body"})
 QUOTED_TOPICS = frozenset({"word", "translation"})
 # A subject of these topics does not fit behind "What about"; nor a wrong answer in a sentence.
 NO_SWAP_TOPICS = frozenset({"unit", "definition"})
+# Unknown names: some that others know well, some that look like known ones, the others invented.
+LISTED_SHARE, HALVES_SHARE = 0.3, 0.4
+MOST_LETTERS, MOST_TRIES = 16, 20  # of a name made of halves
+CAPITAL_TOPICS = frozenset({"geo", "book"})
 
 
 def fact_question(rng: random.Random, language: str) -> tuple[list[Message], Relation, Fact]:
@@ -272,7 +276,35 @@ def relations_with_kind() -> tuple[Relation, ...]:
     return tuple(r for r in world.load_world().relations.values() if r.kind)
 
 
-def unknown_name_of(rng: random.Random, relation: Relation, language: str) -> str:
+@functools.cache
+def _known_names(language: str) -> frozenset[str]:
+    """Every subject and answer of the world, in small letters."""
+    facts = [fact for relation in world.load_world().relations.values() for fact in relation.facts]
+    return frozenset(
+        side[language].lower() for fact in facts for side in (fact.subject, fact.answer)
+    )
+
+
+@functools.cache
+def _listed_names(kind: str, language: str) -> tuple[str, ...]:
+    """Real and fictional names that stand outside the world."""
+    rows = world.load_world().tables["unknown_names"]
+    return tuple(row[f"name_{language}"] for row in rows if row["kind"] == kind)
+
+
+def _name_of_halves(rng: random.Random, relation: Relation, language: str) -> str:
+    """The start of one known name and the end of another: Gerland, pengroo, 企子; "" for none."""
+    known = _known_names(language)
+    for _ in range(MOST_TRIES):
+        first, last = (fact.subject[language] for fact in rng.choices(relation.facts, k=2))
+        front = first[: rng.randint(len(first) // 2, len(first) - 1)]
+        name = front + last[rng.randint(1, max(1, (len(last) + 1) // 2)) :]
+        if first != last and 2 <= len(name) <= MOST_LETTERS and name.lower() not in known:
+            return name
+    return ""  # one-sign names have no halves
+
+
+def made_up_name(rng: random.Random, relation: Relation, language: str) -> str:
     """A name that stands for nothing.
 
     Args:
@@ -280,18 +312,21 @@ def unknown_name_of(rng: random.Random, relation: Relation, language: str) -> st
         relation: what will be asked about it; countries have a capital letter.
         language: "en" or "zh"; Chinese has signs or Latin letters.
     """
+    if rng.random() < HALVES_SHARE and (name := _name_of_halves(rng, relation, language)):
+        return name
     if language == "zh" and rng.random() < 0.5:
         signs = rng.choices(names.COMMON_HAN_SIGNS, k=rng.choice((2, 3)))
         return "".join(signs)
     name = names.invented_name(rng)
-    return name if relation.topic == "geo" or rng.random() < 0.3 else name.lower()
+    return name if relation.topic in CAPITAL_TOPICS or rng.random() < 0.3 else name.lower()
 
 
 def unknown_name(rng: random.Random, language: str) -> list[Message]:
-    """A question about something that does not exist: the name is given back, no fact."""
+    """A question about something outside the world: the name is given back, no fact."""
     relation = rng.choice(relations_with_kind())
-    kind = relation.kind[language]
-    name = unknown_name_of(rng, relation, language)
+    kind, listed = relation.kind[language], _listed_names(relation.kind["en"], language)
+    is_listed = rng.random() < LISTED_SHARE
+    name = rng.choice(listed) if is_listed else made_up_name(rng, relation, language)
     made_up = Fact(relation.name, {"en": name, "zh": name}, {"en": "?", "zh": "?"})
     ask = wording.ask(rng, relation, made_up, language)
     answer = talk.say(

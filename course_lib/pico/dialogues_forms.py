@@ -14,7 +14,7 @@ from course_lib.pico import dialogues_facts as facts
 from course_lib.pico import dialogues_numbers as numbers
 from course_lib.pico import dialogues_text as text_skills
 from course_lib.pico import form_replies as replies
-from course_lib.pico import form_tables, grammar, names, talk, wording, world
+from course_lib.pico import form_tables, grammar, names, talk, told_sums, wording, world
 from course_lib.pico.form_replies import Form
 from course_lib.pico.talk import Message
 
@@ -73,7 +73,7 @@ def _ask_sum(rng: random.Random, language: str, sign: str, a: int, b: int) -> st
     """Mostly told in a sentence: which sign is meant has to be understood."""
     draw = rng.random()
     if draw < 0.6:
-        return numbers.tell_sum(rng, language, sign, a, b)
+        return told_sums.tell_sum(rng, language, sign, a, b)
     is_plain = draw < 0.75 and sign != "/"
     asks = numbers.PHRASES["ask"] if is_plain else CORE["sum"]
     return talk.say(rng, asks[language][sign], a=a, b=b)
@@ -155,7 +155,7 @@ def _pick_relation(rng: random.Random, language: str) -> world.Relation:
 
 
 def _made_up(rng: random.Random, relation: world.Relation, language: str) -> world.Fact:
-    name = facts.unknown_name_of(rng, relation, language)
+    name = facts.made_up_name(rng, relation, language)
     answer = rng.choice(relation.facts).answer
     return world.Fact(relation.name, dict.fromkeys(world.LANGUAGES, name), answer)
 
@@ -295,7 +295,7 @@ def _request_nothing(rng: random.Random, language: str) -> Request:
 _SMALL_TALK = (facts.describe, facts.yes_or_no)
 # Each kind of request with its weight.
 REQUESTS: Sequence[tuple[Callable[[random.Random, str], Request], float]] = (
-    (_request_sum, 15),
+    (_request_sum, 20),
     (_request_time, 6),
     (_request_measure, 6),
     (_request_lookup, 22),

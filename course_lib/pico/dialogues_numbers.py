@@ -10,7 +10,7 @@ import hashlib
 import random
 from collections.abc import Sequence
 
-from course_lib.pico import grammar, names, talk, wording, world
+from course_lib.pico import grammar, names, talk, told_sums, wording
 from course_lib.pico.talk import Message
 
 PHRASES = talk.read_phrases("numbers")
@@ -164,28 +164,13 @@ def word_problem(rng: random.Random, language: str) -> list[Message]:
     return talk.turn(question.format_map(slots), grammar.sentences(answer, language))
 
 
-def tell_sum(rng: random.Random, language: str, operation: str, a: int, b: int) -> str:
-    """A sum told in a sentence or two, without its sign.
-
-    Args:
-        rng: the only source of chance.
-        language: "en" or "zh".
-        operation: "+", "-", "x" or "/".
-        a: the first number.
-        b: the second number.
-    """
-    first, second = names.two_people(rng, language)
-    told = PHRASES["told"][language][operation]
-    return world.capitalize(talk.say(rng, told, a=a, b=b, n=first, m=second))
-
-
 def told_sum(rng: random.Random, language: str) -> list[Message]:
     """A sum told in a sentence or two, answered with the equation."""
     operation = rng.choice("++--x")
     a, b = draw_sum(rng, operation)
     while min(a, b) < 2:
         a, b = draw_sum(rng, operation)
-    question = tell_sum(rng, language, operation, a, b)
+    question = told_sums.tell_sum(rng, language, operation, a, b)
     return talk.turn(question, equation(operation, a, b) + STOP[language])
 
 
@@ -317,7 +302,7 @@ KINDS = (
     (sums, 60),
     (swapped, 12),
     (word_problem, 14),
-    (told_sum, 22),
+    (told_sum, 36),
     (chain, 4),
     (explained_sum, 5),
     (compare, 6),

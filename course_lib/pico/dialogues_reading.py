@@ -15,7 +15,8 @@ _SIDE = {"en": 0, "zh": 1}
 # One clause about each person; the same clause for all, so that only the name decides.
 TOPICS = tuple(PHRASES["reading"]["en"])
 _SIGNS = {"en": (": ", " = ", " - "), "zh": ("：", "=", ": ")}  # between a field and its value
-MISSING_SHARE = 0.06  # questions about somebody who is not in the text
+WHO_SHARE = 0.4  # of the questions where a name can be asked for
+MISSING_SHARE = 0.15  # of the others: they ask about somebody who is not in the text
 
 
 def _cast(rng: random.Random, language: str) -> dict[str, str]:
@@ -68,7 +69,7 @@ def read(rng: random.Random, language: str) -> list[Message]:
     asked = rng.choice(cast)
     question, reply = talk.say(rng, questions, **asked), answer.format_map(asked)
     who = PHRASES["who_reads"][language]
-    if topic in who and rng.random() < 0.25:
+    if topic in who and rng.random() < WHO_SHARE:
         found = _only_one(cast, topic, language, asked)
         if found:
             question, reply = who[topic].format_map(asked), sentence.format_map(asked)

@@ -1,6 +1,6 @@
 """Pretraining of pico: a small Llama, batches of texts of like length, one learning rate curve.
 
-The lessons use Trainer; this loop is here because pico is trained from nothing on 300 million
+The lessons use Trainer; this loop is here because pico is trained from nothing on two billion
 tokens in minutes, which takes batches that are cut on the GPU itself.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch.nn import functional
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from course_lib.data.masking import IGNORE_INDEX
 from course_lib.pico import tokenizer as pico_tokenizer
@@ -22,6 +22,7 @@ from course_lib.pico import tokenizer as pico_tokenizer
 BUCKET_LENGTHS = (24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 384, 640, 1024)
 END_OF_TEXT_ID, END_TURN_ID, PAD_ID = 1, 3, 0
 LOG_STEPS = 100
+ALIKE = 0.95  # cosine of two embeddings; those of untaught tokens have 0.99 and more
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class StageSettings:
 
 
 BASE_STAGE = StageSettings(steps=1300, tokens_per_step=32_768, plain_share=1.0)
-CHAT_STAGE = StageSettings(steps=19_000, tokens_per_step=49_152, plain_share=0.12)
+CHAT_STAGE = StageSettings(steps=45_000, tokens_per_step=49_152, plain_share=0.12)
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,32 @@ def make_model(settings: ModelSettings, vocab_size: int, seed: int) -> LlamaForC
                 std /= math.sqrt(2 * settings.num_hidden_layers)
             torch.nn.init.normal_(weight, std=std)
     return model
+
+
+def part_untaught_tokens(model: PreTrainedModel, seed: int) -> int:
+    """Move the tokens apart that a model has never had to write.
+
+    Every step pushes them away from the same hidden states, so in the end they all stand in one
+    place, the mark that ends a turn among them. A lesson that teaches this mark beside frozen
+    embeddings would teach all of them at once: the model would end its turns with any of them.
+
+    Args:
+        model: trained on plain text, on any device; its embeddings are changed in place.
+        seed: for the directions in which they move.
+
+    Returns:
+        How many tokens were moved: the end of a turn, and all whose embedding points where its
+        does. A model with random weights has no others.
+    """
+    weight = model.get_input_embeddings().weight
+    rows = weight.detach().float().cpu()
+    is_untaught = functional.cosine_similarity(rows, rows[END_TURN_ID : END_TURN_ID + 1]) > ALIKE
+    usual = rows[~is_untaught].norm(dim=1).median()
+    ways = torch.randn(rows.shape, generator=torch.Generator().manual_seed(seed))
+    rows[is_untaught] += functional.normalize(ways)[is_untaught] * usual
+    with torch.no_grad():
+        weight.copy_(rows)
+    return int(is_untaught.sum())
 
 
 def rate_factor(step: int, stage: StageSettings) -> float:

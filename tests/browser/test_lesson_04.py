@@ -72,7 +72,7 @@ def test_a_learner_does_lesson_04_by_hand(lab, browser, lesson):
 
 def edit(page, panel):
     """A problem at its field, another prediction, the difference."""
-    panel.get_by_text("111 optimizer steps in all").wait_for(timeout=WAIT_MS)
+    panel.get_by_text("114 optimizer steps in all").wait_for(timeout=WAIT_MS)
     button(panel, "optimizer").click()
     steps = panel.get_by_label("max_steps", exact=True)
     steps.fill("0")

@@ -98,3 +98,21 @@ def test_a_text_does_not_see_its_padding():
     labels = torch.tensor([[5, 6, 7, X, X]])
     short = pretrain._loss(model, ids[:, :3], labels[:, :3])
     assert pretrain._loss(model, ids, labels).item() == pytest.approx(short.item(), abs=1e-6)
+
+
+def test_tokens_that_were_never_written_are_parted():
+    model = pretrain.make_model(pretrain.ModelSettings(16, 64, 1, 2, 1), 40, seed=0)
+    weight = model.get_input_embeddings().weight
+    alike = [pretrain.END_TURN_ID, 11, 29]
+    with torch.no_grad():
+        weight[alike] = weight[pretrain.END_TURN_ID] + 0.001 * torch.randn(3, 16)
+    before = weight.detach().clone()
+    assert pretrain.part_untaught_tokens(model, seed=1) == 3
+    assert model.lm_head.weight is weight
+    others = [number for number in range(40) if number not in alike]
+    assert torch.equal(weight[others], before[others])
+    usual = before[others].norm(dim=1).median()
+    moved = (weight - before)[alike].norm(dim=1)
+    assert torch.allclose(moved, usual.expand(3), rtol=1e-4)
+    assert (weight[alike[1:]] - weight[alike[0]]).norm(dim=1).min() > 0.7 * usual
+    assert pretrain.part_untaught_tokens(model, seed=1) == 1  # the mark alone: nothing is like it
