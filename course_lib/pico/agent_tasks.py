@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from course_lib.pico import agent_articles as articles
-from course_lib.pico import corpus, talk, told_sums, world
+from course_lib.pico import corpus, talk, told_sums, wording, world
 from course_lib.pico import dialogues_forms as forms
 from course_lib.pico import dialogues_numbers as numbers
 
@@ -136,11 +136,7 @@ def framed_wordings(*keys: str) -> tuple[str, ...]:
     """
     frames = PHRASES["frames"][_language(keys)]
     phrases = _look_up(PHRASES["noun_phrases"], keys)
-    return tuple(
-        frame.replace("{np}", phrase).replace("{Np}", world.capitalize(phrase))
-        for phrase in phrases
-        for frame in frames
-    )
+    return tuple(wording.put_in_frame(frame, phrase) for phrase in phrases for frame in frames)
 
 
 def _look_up(table: Any, keys: Sequence[str]) -> Any:

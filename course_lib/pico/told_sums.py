@@ -55,23 +55,15 @@ def draw_wording(rng: random.Random, language: str, operation: str) -> str:
         return rng.choice(parts["whole"])
     if form == "noun":
         frames = wording.FRAMES["noun_phrase_frames"][language]
-        return put_in_frame(rng.choice(frames), "np", rng.choice(parts["nouns"]))
+        return wording.put_in_frame(rng.choice(frames), rng.choice(parts["nouns"]))
     if form == "request":
-        return put_in_frame(
-            rng.choice(PARTS["request_frames"][language]), "r", rng.choice(parts["requests"])
-        )
+        frames = PARTS["request_frames"][language]
+        return wording.put_in_frame(rng.choice(frames), rng.choice(parts["requests"]), "r")
     story = rng.choice(parts["stories"])
     told = [rng.choice(story["told"]), rng.choice(story["asks"])]
     if rng.random() < ASK_FIRST_SHARE:
         told.reverse()
     return grammar.sentences(told, language)
-
-
-def put_in_frame(frame: str, mark: str, phrase: str) -> str:
-    """Put a phrase into a frame; the mark with a capital takes it with one."""
-    capital = mark[0].upper() + mark[1:]
-    filled = frame.replace("{" + mark + "}", phrase)
-    return filled.replace("{" + capital + "}", world.capitalize(phrase))
 
 
 def _held_back() -> frozenset[str]:

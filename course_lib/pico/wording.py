@@ -53,11 +53,22 @@ def expand_frames(relation: Relation, language: str, frames: Sequence[str]) -> t
         Wordings that still hold the marks of the subject.
     """
     phrases = relation.noun_phrases[language]
-    return tuple(_put_phrase(frame, phrase) for phrase in phrases for frame in frames)
+    return tuple(put_in_frame(frame, phrase) for phrase in phrases for frame in frames)
 
 
-def _put_phrase(frame: str, phrase: str) -> str:
-    return frame.replace("{np}", phrase).replace("{Np}", world.capitalize(phrase))
+def put_in_frame(frame: str, phrase: str, mark: str = "np") -> str:
+    """Put a phrase into a frame.
+
+    Args:
+        frame: a text with the mark, or with the mark in a capital: {np}, {Np}.
+        phrase: its first letter becomes a capital one where the mark has one.
+        mark: the mark's name.
+
+    Returns:
+        The text; other marks stay.
+    """
+    text = frame.replace("{" + mark + "}", phrase)
+    return text.replace("{" + world.capitalize(mark) + "}", world.capitalize(phrase))
 
 
 @functools.cache

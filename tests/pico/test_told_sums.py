@@ -46,11 +46,6 @@ def test_the_order_of_a_written_sum_is_kept(language, sign):
         assert not re.search(rf"\{{b\}} ?{WRITTEN} ?\{{a\}}", text), text
 
 
-def test_a_frame_takes_its_phrase_with_a_small_or_a_capital_letter():
-    assert told_sums.put_in_frame("Please {r}.", "r", "add {a}") == "Please add {a}."
-    assert told_sums.put_in_frame("{R}, please.", "r", "add {a}") == "Add {a}, please."
-
-
 def test_no_wording_is_one_that_an_agent_is_scored_with():
     scored = {
         wording.normalize(text)

@@ -168,3 +168,9 @@ def test_no_longer_message_is_a_wording_of_its_own(language):
         own = {wording.normalize(w) for w in wording.training_wordings(relation, language)}
         long = {wording.normalize(w) for w in wording.expand_frames(relation, language, carriers)}
         assert own.isdisjoint(long), relation.name  # its pairs would be kept back in one place only
+
+
+def test_a_frame_takes_its_phrase_with_a_small_or_a_capital_letter():
+    assert wording.put_in_frame("Tell me {np}.", "the {x}") == "Tell me the {x}."
+    assert wording.put_in_frame("{Np}?", "the {x}") == "The {x}?"
+    assert wording.put_in_frame("Please {r}. {R}!", "add {a}", "r") == "Please add {a}. Add {a}!"
