@@ -158,18 +158,22 @@ def _join(rows: Sequence[EncodedRow]) -> Pack:
     )
 
 
-def pad_packs(packs: Sequence[Pack], pad_token_id: int) -> dict[str, list[list[int]]]:
+def pad_packs(
+    packs: Sequence[Pack], pad_token_id: int, pad_to_multiple_of: int = 1
+) -> dict[str, list[list[int]]]:
     """Make packs equally long by padding on the right.
 
     Args:
         packs: the packs of one batch.
         pad_token_id: what fills `input_ids`; it has no loss.
+        pad_to_multiple_of: the width is rounded up to a multiple of so many tokens.
 
     Returns:
-        `input_ids`, `labels` and `position_ids`, each (packs, tokens of the longest). The
-        positions of padding start at 0 again, as those of one more row that nobody reads.
+        `input_ids`, `labels` and `position_ids`, each (packs, tokens of the longest, rounded up).
+        The positions of padding start at 0 again, as those of one more row that nobody reads.
     """
     longest = max((len(pack.input_ids) for pack in packs), default=0)
+    longest += -longest % pad_to_multiple_of
     batch: dict[str, list[list[int]]] = {"input_ids": [], "labels": [], "position_ids": []}
     for pack in packs:
         missing = longest - len(pack.input_ids)

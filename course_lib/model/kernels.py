@@ -1,6 +1,7 @@
-"""Which faster ways of computing a training run uses, and turning them on: the GPU path.
+"""Which faster ways of computing a training run uses, and turning them on.
 
-On a CPU nothing changes, to the last bit. On a GPU with bf16, one after the other where it applies:
+On a CPU these are the adapter layers of `fused`, which save a tenth of a small model's step. On a
+GPU with bf16, one after the other where it applies:
 
 - everything but the adapter is in bf16 and has no copies in fp32. The adapter is in fp32, as on a
   CPU: late in a run its updates are smaller than the step between two bf16 numbers, and would be
@@ -91,7 +92,7 @@ def find_machine() -> Machine:
 def choose(
     asked: str,
     machine: Machine,
-    model: PretrainedConfig,
+    model: PretrainedConfig | None,
     lora_dropout: float = 0.0,
     nproc: int = 1,
     zero_stage: int = 0,
@@ -101,7 +102,7 @@ def choose(
     Args:
         asked: the config's `kernels`: auto or off.
         machine: see there.
-        model: the base model's config.
+        model: the base model's config; not asked for on a CPU.
         lora_dropout: of the adapter.
         nproc: processes that train together.
         zero_stage: DeepSpeed's stage, 0 to 3.
@@ -109,9 +110,12 @@ def choose(
     Returns:
         The choice.
     """
-    has_bf16 = machine.capability is not None and machine.capability >= OLDEST
-    if asked == "off" or not has_bf16 or zero_stage == 3:
+    if asked == "off" or zero_stage == 3:
         return OFF  # under ZeRO-3 weights are whole only inside their own layers' calls
+    if machine.capability is None:
+        return Kernels(adapters=not lora_dropout)
+    if machine.capability < OLDEST:
+        return OFF
     text, notes = model.get_text_config(), []
     if not machine.has_liger:
         notes.append(f"liger-kernel is not installed: training is slower. Install it: {INSTALL}")

@@ -147,7 +147,7 @@ class TrainConfig(Checked):
     kernels: Literal["auto", "off"] = _field(
         "auto",
         "runtime",
-        "faster computing on a GPU: auto or off; no effect on a CPU",
+        "faster computing: auto or off; most of it needs a GPU",
     )
 
     @model_validator(mode="before")

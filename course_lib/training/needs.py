@@ -68,7 +68,7 @@ def preset_memory(config: TrainConfig) -> Memory:
     """
     known = catalog.by_hub_id(config.base_model)
     if known is None:
-        engine = engines.tunebook_engine(compute_bytes=4)
+        engine = replace(engines.tunebook_engine(compute_bytes=4), has_fused_adapters=True)
     elif config.is_full:
         engine = engines.MIXED
     else:

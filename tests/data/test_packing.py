@@ -159,6 +159,17 @@ def test_padding_stands_on_the_right_without_loss():
     }
 
 
+def test_padding_can_round_the_width_up():
+    packs = packing.pack_rows([to_row([5, 6]), to_row([7, 8, 9]), to_row([4])], 5)
+    assert packing.pad_packs(packs, pad_token_id=0, pad_to_multiple_of=4) == {
+        "input_ids": [[5, 6, 7, 8, 9, 0, 0, 0], [4, 0, 0, 0, 0, 0, 0, 0]],
+        "labels": [[X, 6, X, 8, 9, X, X, X], [X] * 8],
+        "position_ids": [[0, 1, 0, 1, 2, 0, 1, 2], [0, 0, 1, 2, 3, 4, 5, 6]],
+    }
+    whole = packing.pad_packs(packs, pad_token_id=0, pad_to_multiple_of=5)
+    assert whole == packing.pad_packs(packs, pad_token_id=0)
+
+
 def test_no_packs_make_an_empty_batch():
     empty = {"input_ids": [], "labels": [], "position_ids": []}
     assert packing.pad_packs([], pad_token_id=0) == empty

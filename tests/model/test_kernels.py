@@ -38,7 +38,10 @@ def on(chosen):
     [
         ("auto", H200, PLAIN, {}, set(ALL)),
         ("off", H200, PLAIN, {}, set()),
-        ("auto", CPU, PLAIN, {}, set()),
+        ("auto", CPU, PLAIN, {}, {"adapters"}),
+        ("off", CPU, PLAIN, {}, set()),
+        ("auto", CPU, PLAIN, {"lora_dropout": 0.1}, set()),
+        ("auto", CPU, PLAIN, {"nproc": 2, "zero_stage": 3}, set()),
         ("auto", T4, PLAIN, {}, set()),  # no bf16, no flash attention
         ("auto", H200, PLAIN, {"lora_dropout": 0.1}, {"liger", "lean_loss"}),
         ("auto", H200, SOFTCAP, {}, {"adapters", "liger"}),  # its logits are changed afterwards

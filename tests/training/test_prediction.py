@@ -146,7 +146,8 @@ def test_on_a_gpu_memory_is_that_of_the_kernels_it_would_choose(data_file, monke
     settings = config_of(data_file, optim="adamw_8bit")
     monkeypatch.setattr(loading, "compute_dtype", lambda: torch.bfloat16)
     on_cpu = prediction.setting_of(settings)
-    assert (on_cpu.engine, on_cpu.optimizer) == (engines.tunebook_engine(2), "adamw_8bit")
+    fused = replace(engines.tunebook_engine(2), has_fused_adapters=True)
+    assert (on_cpu.engine, on_cpu.optimizer) == (fused, "adamw_8bit")
     machine = kernels.Machine((9, 0), has_liger=True)
     monkeypatch.setattr(kernels, "find_machine", lambda: machine)
     chosen = prediction.setting_of(settings).engine

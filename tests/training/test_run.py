@@ -260,17 +260,32 @@ def test_preparing_a_run_writes_nothing(job):
     assert os.listdir(job.run_dir) == []
 
 
-def test_batches_are_padded_to_their_longest_pack():
-    packs = [
-        Pack((5, 6, 7), (-100, 6, 7), (0, 1, 2), (3,)),
-        Pack((8, 9), (-100, -100), (0, 0), (1, 1)),
-    ]
-    batch = run.collate(packs, pad_token_id=0)
+PACKS = [
+    Pack((5, 6, 7), (-100, 6, 7), (0, 1, 2), (3,)),
+    Pack((8, 9), (-100, -100), (0, 0), (1, 1)),
+]
+
+
+def test_batches_on_a_gpu_are_padded_to_their_longest_pack(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    batch = run.collate(PACKS, pad_token_id=0)
     assert {k: v.tolist() for k, v in batch.items()} == {
         "input_ids": [[5, 6, 7], [8, 9, 0]],
         "labels": [[-100, 6, 7], [-100, -100, -100]],
         "position_ids": [[0, 1, 2], [0, 0, 0]],
     }
+
+
+def test_batches_on_a_cpu_come_in_few_widths(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    batch = run.collate(PACKS, pad_token_id=0)
+    assert {k: v.tolist() for k, v in batch.items()} == {
+        "input_ids": [[5, 6, 7] + [0] * 29, [8, 9] + [0] * 30],
+        "labels": [[-100, 6, 7] + [-100] * 29, [-100] * 32],
+        "position_ids": [[0, 1, 2, *range(29)], [0, 0, *range(30)]],
+    }
+    long = Pack((1,) * 33, (1,) * 33, tuple(range(33)), (33,))
+    assert run.collate([long], pad_token_id=0)["input_ids"].shape == (1, 64)
 
 
 def test_the_adapters_start_depends_on_the_seed_alone(job):

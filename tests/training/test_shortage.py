@@ -140,7 +140,7 @@ def test_a_shortage_is_told_from_other_errors(error, expected):
         ({"bits": 16}, 20, ["gradient_checkpointing: true, per_device", "method: qlora, bits: 4"]),
         (
             {"bits": 16, **ONE},
-            20,
+            18,
             ["fit: gradient_checkpointing: true (", "checkpointing: true, op"],
         ),
         ({"bits": 4, "gradient_accumulation_steps": 2}, 9, ["gradient_accumulation_steps: 8"]),
