@@ -1,4 +1,4 @@
-"""Where one training step's time goes, beside TRL's SFTTrainer on the same rows."""
+"""Where one training step's time goes, beside the plain way and TRL's SFTTrainer, same rows."""
 
 import statistics
 import tempfile
@@ -13,21 +13,35 @@ from transformers import Trainer
 from transformers.trainer_callback import PrinterCallback
 
 from benchmarks import report, stepclock
-from course_lib.data.packing import Pack
+from course_lib.data.packing import Pack, pad_packs
+from course_lib.model import kernels
 from course_lib.model.quiet import quiet_libraries
 from course_lib.training import config as configs
 from course_lib.training import run
 
 PRESET = "pico_qlora_assistant_e3"
-OURS, SAME, OWN = "Tunebook", "TRL", "TRL, own batches and bf16"
+OURS, PLAIN, SAME, OWN = "Tunebook", "plain", "TRL", "TRL, own batches and bf16"
 MEASURES = ("wall", "cpu")
 MS = 1000
 
 
 def ours(model: PeftModel, job: run.Job) -> Trainer:
-    """The library's Trainer, which neither saves nor logs here."""
+    """What `tunebook train` does, but for saving and logging."""
+    trainer = plain(model, job)
+    trainer.data_collator = _collate(job)
+    packs, tokens = job.config.per_device_train_batch_size, job.config.max_length
+    trainer.step = kernels.speed_up(model, run.choose_kernels(model, job), packs, tokens)
+    return trainer
+
+
+def plain(model: PeftModel, job: run.Job) -> Trainer:
+    """The library's Trainer with peft's own layers and batches as wide as their longest pack."""
     trainer = run.build_trainer(model, job)
     trainer.args.save_strategy = trainer.args.logging_strategy = "no"
+    trainer.data_collator = lambda packs: {
+        name: torch.tensor(values)
+        for name, values in pad_packs(packs, job.tokenizer.pad_token_id).items()
+    }
     return trainer
 
 
@@ -51,14 +65,20 @@ def trl_own(model: PeftModel, job: run.Job) -> Trainer:
 
 ARMS: dict[str, Callable[[PeftModel, run.Job], Trainer]] = {
     OURS: ours,
+    PLAIN: plain,
     SAME: trl_same,
     OWN: trl_own,
 }
 
 
+def _collate(job: run.Job) -> Callable[[Sequence[Pack]], dict[str, torch.Tensor]]:
+    """The library's own collator."""
+    return lambda packs: run.collate(packs, job.tokenizer.pad_token_id)
+
+
 def _collator(job: run.Job) -> Callable[[list[dict[str, Any]]], dict[str, torch.Tensor]]:
-    """The library's own collator, for rows of a Dataset."""
-    return lambda rows: run.collate([Pack(**row) for row in rows], job.tokenizer.pad_token_id)
+    """The same for rows of a Dataset."""
+    return lambda rows: _collate(job)([Pack(**row) for row in rows])
 
 
 def _sft_trainer(
@@ -67,7 +87,7 @@ def _sft_trainer(
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
-    values = {k: v for k, v in ours(model, job).args.to_dict().items() if not k.endswith("_token")}
+    values = {k: v for k, v in plain(model, job).args.to_dict().items() if not k.endswith("_token")}
     changes = {"max_length": None, "dataset_kwargs": {"skip_prepare_dataset": True}, **changes}
     rows = [asdict(pack) for pack in job.data.packs]
     dataset = Dataset.from_list([{**row, "seq_lengths": row["lengths"]} for row in rows])
@@ -102,20 +122,23 @@ def measure(arm: str, job: run.Job) -> stepclock.StepClock:
     return clock
 
 
-def run_arms(arms: Sequence[str], steps: int, repeats: int) -> dict[str, list[stepclock.StepClock]]:
+def run_arms(
+    arms: Sequence[str], steps: int, repeats: int, preset: str = PRESET
+) -> dict[str, list[stepclock.StepClock]]:
     """Train with each arm in turn, several times; who goes first changes each time.
 
     Args:
         arms: names of `ARMS`.
         steps: optimizer steps of each training.
         repeats: trainings with each arm.
+        preset: whose rows and settings.
 
     Returns:
         For each arm, its clocks in order of the repeats.
     """
     clocks: dict[str, list[stepclock.StepClock]] = {arm: [] for arm in arms}
     with tempfile.TemporaryDirectory() as folder:
-        job = run.prepare(configs.load_preset(PRESET), Path(folder))
+        job = run.prepare(configs.load_preset(preset), Path(folder))
         job = replace(job, plan=replace(job.plan, total_steps=steps))
         for repeat in range(repeats):
             first = repeat % len(arms)
@@ -133,7 +156,7 @@ def summary(clocks: dict[str, list[stepclock.StepClock]]) -> dict[str, Any]:
     Returns:
         Plain data: for each arm and measure the median step and its parts, and ours / TRL.
     """
-    result: dict[str, Any] = {"machine": report.machine(), "preset": PRESET, "arms": {}}
+    result: dict[str, Any] = {"machine": report.machine(), "arms": {}}
     for arm, runs in clocks.items():
         result["arms"][arm] = {
             measure: {
@@ -194,10 +217,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = report.parser(__doc__)
     parser.add_argument("--repeats", type=int, default=5, help="trainings with each arm")
     parser.add_argument("--steps", type=int, default=13, help="optimizer steps of each, 2 or more")
+    parser.add_argument("--preset", default=PRESET, help="whose rows and settings")
     parser.add_argument("--no-trl", action="store_true", help="leave TRL out")
     options = parser.parse_args(argv)
-    arms = [OURS] if options.no_trl else list(ARMS)
-    result = summary(run_arms(arms, options.steps, options.repeats))
+    arms = [OURS, PLAIN] if options.no_trl else list(ARMS)
+    clocks = run_arms(arms, options.steps, options.repeats, options.preset)
+    result = {"preset": options.preset, **summary(clocks)}
     report.show(result, text(result), options.json)
 
 
