@@ -13,11 +13,11 @@ from transformers import Trainer
 from transformers.trainer_callback import PrinterCallback
 
 from benchmarks import report, stepclock
-from course_lib.data.packing import Pack, pad_packs
-from course_lib.model import kernels
+from course_lib.data.packing import Pack
 from course_lib.model.quiet import quiet_libraries
 from course_lib.training import config as configs
 from course_lib.training import run
+from course_lib.training.trainer import WholeCheckpointTrainer
 
 PRESET = "pico_qlora_assistant_e3"
 OURS, PLAIN, SAME, OWN = "Tunebook", "plain", "TRL", "TRL, own batches and bf16"
@@ -27,21 +27,21 @@ MS = 1000
 
 def ours(model: PeftModel, job: run.Job) -> Trainer:
     """What `tunebook train` does, but for saving and logging."""
-    trainer = plain(model, job)
-    trainer.data_collator = _collate(job)
-    packs, tokens = job.config.per_device_train_batch_size, job.config.max_length
-    trainer.step = kernels.speed_up(model, run.choose_kernels(model, job), packs, tokens)
+    trainer = _quiet_trainer(model, job)
+    run.speed_up(trainer, model, job)
     return trainer
 
 
 def plain(model: PeftModel, job: run.Job) -> Trainer:
     """The library's Trainer with peft's own layers and batches as wide as their longest pack."""
+    trainer = _quiet_trainer(model, job)
+    trainer.data_collator = run.make_collator(job.tokenizer.pad_token_id, pad_to_multiple_of=1)
+    return trainer
+
+
+def _quiet_trainer(model: PeftModel, job: run.Job) -> WholeCheckpointTrainer:
     trainer = run.build_trainer(model, job)
     trainer.args.save_strategy = trainer.args.logging_strategy = "no"
-    trainer.data_collator = lambda packs: {
-        name: torch.tensor(values)
-        for name, values in pad_packs(packs, job.tokenizer.pad_token_id).items()
-    }
     return trainer
 
 
@@ -71,14 +71,10 @@ ARMS: dict[str, Callable[[PeftModel, run.Job], Trainer]] = {
 }
 
 
-def _collate(job: run.Job) -> Callable[[Sequence[Pack]], dict[str, torch.Tensor]]:
-    """The library's own collator."""
-    return lambda packs: run.collate(packs, job.tokenizer.pad_token_id)
-
-
 def _collator(job: run.Job) -> Callable[[list[dict[str, Any]]], dict[str, torch.Tensor]]:
-    """The same for rows of a Dataset."""
-    return lambda rows: _collate(job)([Pack(**row) for row in rows])
+    """The library's own collator, for rows of a Dataset."""
+    collate = run.make_collator(job.tokenizer.pad_token_id)
+    return lambda rows: collate([Pack(**row) for row in rows])
 
 
 def _sft_trainer(
@@ -87,7 +83,11 @@ def _sft_trainer(
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
-    values = {k: v for k, v in plain(model, job).args.to_dict().items() if not k.endswith("_token")}
+    values = {
+        k: v
+        for k, v in _quiet_trainer(model, job).args.to_dict().items()
+        if not k.endswith("_token")
+    }
     changes = {"max_length": None, "dataset_kwargs": {"skip_prepare_dataset": True}, **changes}
     rows = [asdict(pack) for pack in job.data.packs]
     dataset = Dataset.from_list([{**row, "seq_lengths": row["lengths"]} for row in rows])
@@ -123,7 +123,7 @@ def measure(arm: str, job: run.Job) -> stepclock.StepClock:
 
 
 def run_arms(
-    arms: Sequence[str], steps: int, repeats: int, preset: str = PRESET
+    arms: Sequence[str], steps: int, repeats: int, preset: str
 ) -> dict[str, list[stepclock.StepClock]]:
     """Train with each arm in turn, several times; who goes first changes each time.
 

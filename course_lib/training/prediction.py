@@ -196,12 +196,10 @@ def _engine_of(config: TrainConfig, how: Spread) -> engines.Engine:
         has_bf16 = machine.capability is not None and engine.compute_bytes == 2
         mixed = engines.TUNEBOOK if how.deepspeed else engines.MIXED
         return mixed if has_bf16 else engines.tunebook_engine(compute_bytes=4)
-    on_gpu = machine.capability is not None
-    model = loading.read_config(config.base_model) if on_gpu else None
+    has_gpu = machine.capability is not None
+    model = loading.read_config(config.base_model) if has_gpu else None
     processes = (how.processes, how.stage)
     chosen = kernels.choose(config.kernels, machine, model, config.lora_dropout, *processes)
-    if not on_gpu:
-        return replace(engine, has_fused_adapters=chosen.adapters)
     return replace(
         engine,
         is_fused=chosen.liger,

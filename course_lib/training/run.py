@@ -2,7 +2,7 @@
 
 import dataclasses
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from course_lib.training.result import RunResult
 from course_lib.training.spread import ONE_PROCESS, Spread
 from course_lib.training.trainer import WholeCheckpointTrainer
 
+Collator = Callable[[Sequence[packing.Pack]], dict[str, torch.Tensor]]
 SAMPLE_SETTINGS = generation.GenerationSettings(max_new_tokens=64)
 # Batches on a CPU come in few widths: oneDNN compiles its products anew for each one that it has
 # not met lately, which takes as long as a tenth to a quarter of a small model's step.
@@ -108,10 +109,7 @@ def _train(
         start = _open_run(job, arguments)
         with endings.errors_logged(run_dir, spread):
             trainer = build_trainer(model, job, arguments)
-            chosen = choose_kernels(model, job)
-            if isinstance(model, PeftModel):
-                packs, tokens = config.per_device_train_batch_size, config.max_length
-                trainer.step = kernels.speed_up(model, chosen, packs, tokens)
+            chosen = speed_up(trainer, model, job)
             for callback in _callbacks(model, job, clock, chosen):
                 trainer.add_callback(callback)
             if start is None or start.step < job.plan.total_steps:
@@ -187,22 +185,28 @@ def computes_in_bf16(config: TrainConfig) -> bool:
     return config.is_full and config.bits == 16 and has_bf16
 
 
-def choose_kernels(model: PreTrainedModel | PeftModel, job: Job) -> kernels.Kernels:
-    """The faster ways of computing that the run asks for and this machine has.
+def speed_up(
+    trainer: WholeCheckpointTrainer, model: PreTrainedModel | PeftModel, job: Job
+) -> kernels.Kernels:
+    """Turn on the faster ways of computing that the run asks for and this machine has.
 
     Args:
-        model: from `build_model`.
+        trainer: from `build_trainer`; it is changed in place.
+        model: its model, from `build_model`; changed in place, too.
         job: the run.
 
     Returns:
-        The choice; with method full, none.
+        What is on; with method full, nothing.
     """
     if not isinstance(model, PeftModel):
         return kernels.OFF
     config, shape = job.config, model.get_base_model().config
     machine, dropout = kernels.find_machine(), config.lora_dropout
     processes = (job.spread.processes, job.spread.stage)
-    return kernels.choose(config.kernels, machine, shape, dropout, *processes)
+    chosen = kernels.choose(config.kernels, machine, shape, dropout, *processes)
+    packs, tokens = config.per_device_train_batch_size, config.max_length
+    trainer.step = kernels.speed_up(model, chosen, packs, tokens)
+    return chosen
 
 
 def build_trainer(
@@ -223,7 +227,7 @@ def build_trainer(
         model=model,
         args=arguments or make_arguments(job),
         train_dataset=job.data.packs,
-        data_collator=lambda packs: collate(packs, job.tokenizer.pad_token_id),
+        data_collator=make_collator(job.tokenizer.pad_token_id),
     )
     trainer.base_model = job.config.base_model
     trainer.is_main = job.spread.is_main
@@ -249,21 +253,25 @@ def _forget_exceptions() -> None:
         manager.index2config.clear()
 
 
-def collate(packs: Sequence[packing.Pack], pad_token_id: int) -> dict[str, torch.Tensor]:
-    """Make a batch of packs.
+def make_collator(pad_token_id: int, pad_to_multiple_of: int | None = None) -> Collator:
+    """What makes a batch of packs.
 
     Args:
-        packs: filled rows.
-        pad_token_id: fills the shorter ones on the right.
+        pad_token_id: fills the shorter packs on the right.
+        pad_to_multiple_of: the width is rounded up to a multiple of so many tokens. When None, 1
+            on a GPU and `CPU_MULTIPLE` without one.
 
     Returns:
-        `input_ids`, `labels` and `position_ids`, each (packs, tokens); without a GPU, tokens is
-        a multiple of `CPU_MULTIPLE`. There is no attention mask: the model builds one from the
-        position ids, so that no row sees its neighbour.
+        Makes `input_ids`, `labels` and `position_ids`, each (packs, tokens). There is no attention
+        mask: the model builds one from the position ids, so that no row sees its neighbour.
     """
-    multiple = 1 if torch.cuda.is_available() else CPU_MULTIPLE
-    padded = packing.pad_packs(packs, pad_token_id, pad_to_multiple_of=multiple)
-    return {k: torch.tensor(v) for k, v in padded.items()}
+    multiple = pad_to_multiple_of or (1 if torch.cuda.is_available() else CPU_MULTIPLE)
+
+    def collate(packs: Sequence[packing.Pack]) -> dict[str, torch.Tensor]:
+        padded = packing.pad_packs(packs, pad_token_id, multiple)
+        return {name: torch.tensor(values) for name, values in padded.items()}
+
+    return collate
 
 
 def make_arguments(job: Job) -> TrainingArguments:

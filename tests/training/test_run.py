@@ -268,7 +268,7 @@ PACKS = [
 
 def test_batches_on_a_gpu_are_padded_to_their_longest_pack(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    batch = run.collate(PACKS, pad_token_id=0)
+    batch = run.make_collator(pad_token_id=0)(PACKS)
     assert {k: v.tolist() for k, v in batch.items()} == {
         "input_ids": [[5, 6, 7], [8, 9, 0]],
         "labels": [[-100, 6, 7], [-100, -100, -100]],
@@ -278,14 +278,14 @@ def test_batches_on_a_gpu_are_padded_to_their_longest_pack(monkeypatch):
 
 def test_batches_on_a_cpu_come_in_few_widths(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    batch = run.collate(PACKS, pad_token_id=0)
+    batch = run.make_collator(pad_token_id=0)(PACKS)
     assert {k: v.tolist() for k, v in batch.items()} == {
         "input_ids": [[5, 6, 7] + [0] * 29, [8, 9] + [0] * 30],
         "labels": [[-100, 6, 7] + [-100] * 29, [-100] * 32],
         "position_ids": [[0, 1, 2, *range(29)], [0, 0, *range(30)]],
     }
     long = Pack((1,) * 33, (1,) * 33, tuple(range(33)), (33,))
-    assert run.collate([long], pad_token_id=0)["input_ids"].shape == (1, 64)
+    assert run.make_collator(pad_token_id=0)([long])["input_ids"].shape == (1, 64)
 
 
 def test_the_adapters_start_depends_on_the_seed_alone(job):
